@@ -1,0 +1,153 @@
+"""Records as columns: what a source hands over, and what each record still owes before it is finished."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.connectors.event import Event, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """Where records have positions: one partition of one topic, under the topic's lasting identity.
+
+    `topic` is the identity (for Kafka the topic's UUID where it is known), `name` what people call it.
+
+    >>> str(Partition("payments", 3))
+    'payments/3'
+    """
+
+    name: str
+    number: int = 0
+    topic: str = field(default="", compare=True)
+
+    def __str__(self) -> str:
+        return f"{self.name}/{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why one record was not acted on, for a sender that waits for an answer.
+
+    `status` is an HTTP status: 400, 413, 415 or 422 for what can never succeed, 503 for what may.
+    """
+
+    status: int
+    reason: str
+    path: str = ""
+    letter: str = ""
+    retry_after: float | None = None
+
+
+class Batch:
+    """Consecutive records of one partition, in order, as one source handed them over.
+
+    `values` holds the payloads as bytes (already unwrapped where the record was a structured CloudEvent), or a
+    `BadEvent` in place of one whose envelope could not be read. Sources subclass this for `event`, so that
+    nothing but the columns is built until somebody asks.
+
+    A record is *finished* when it owes nothing: `owed` keeps one byte a record, 1 until then. The contiguous
+    finished prefix is therefore the run of zero bytes at its start.
+
+    - `keys`: the record's own key where the transport has one (used for order when the source declares no `key=`).
+    - `captures`: what the braces of the endpoint's template caught, by record, where there are any.
+    - `waited`: a sender waits for the answer (HTTP): refusals go to it rather than to the dead letters.
+    - `received`: the loop's clock when the records arrived; the latency budget counts from here.
+    - `taken`: how many records the engine has started; with `fenced` set it starts no more of them.
+    - `changed`: called on the loop after records finished; None where the source looks by itself.
+
+    >>> batch = Batch(Partition("payments"), [b"1", b"2", b"3"])
+    >>> batch.settle(1); batch.finished()
+    0
+    >>> batch.settle(0); batch.finished()
+    2
+    """
+
+    __slots__ = (
+        "_more",
+        "answers",
+        "captures",
+        "changed",
+        "fenced",
+        "keys",
+        "left",
+        "owed",
+        "partition",
+        "received",
+        "taken",
+        "values",
+        "waited",
+    )
+
+    def __init__(
+        self,
+        partition: Partition,
+        values: Sequence[Any],
+        *,
+        keys: Sequence[bytes | str | None] | None = None,
+        captures: Sequence[dict[str, str]] | None = None,
+        changed: Callable[[Batch], None] | None = None,
+        waited: bool = False,
+        received: float = 0.0,
+    ) -> None:
+        self.partition = partition
+        self.values = values
+        self.keys = keys
+        self.captures = captures
+        self.changed = changed
+        self.waited = waited
+        self.received = received
+        self.owed = bytearray(b"\1") * len(values)
+        self.left = len(values)
+        self.taken = 0
+        self.fenced = False
+        self.answers: dict[int, list[Message] | Refusal] = {}
+        self._more: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def event(self, index: int) -> Event:
+        """The record's CloudEvents attributes, headers and original bytes (`data`). Built on demand."""
+        raise NotImplementedError(f"{type(self).__name__} does not describe its records")
+
+    def position(self, index: int) -> str:
+        """The record's place in its partition, as text that sorts and never changes: the base of action ids."""
+        return self.event(index).id
+
+    def owe(self, index: int, more: int) -> None:
+        """This record waits for `more` further confirmations before it is finished."""
+        self._more[index] = self._more.get(index, 0) + more
+
+    def settle(self, index: int) -> None:
+        """One confirmation of this record arrived; with the last one it is finished."""
+        if self._more:
+            more = self._more.get(index)
+            if more:
+                if more == 1:
+                    del self._more[index]
+                else:
+                    self._more[index] = more - 1
+                return
+        if self.owed[index]:
+            self.owed[index] = 0
+            self.left -= 1
+            if self.changed is not None:
+                self.changed(self)
+
+    def settle_run(self, start: int, stop: int) -> None:
+        """Every record of `[start, stop)` that owes exactly its own processing is finished."""
+        self.owed[start:stop] = bytes(stop - start)
+        self.left -= stop - start
+        if self.changed is not None:
+            self.changed(self)
+
+    def finished(self) -> int:
+        """Length of the contiguous finished prefix, in records."""
+        return len(self.owed) - len(self.owed.lstrip(b"\0"))
+
+    def answer(self, index: int, answer: list[Message] | Refusal) -> None:
+        """Keep what the waiting sender is told when this record is finished: replies, or a refusal."""
+        self.answers[index] = answer

@@ -1,0 +1,123 @@
+"""The three protocols that everything outside is reached through, and the place that opens them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from penstock.connectors.batch import Batch
+from penstock.connectors.event import Message
+from penstock.connectors.site import Site
+
+Settled: TypeAlias = Callable[[Sequence[Message], BaseException | None], None]
+"""How a sink reports on the loop: these messages are confirmed (None), or ended with this exception."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Brings records in, and confirms them to where they came from once they are finished.
+
+    The engine pulls: while it does not call `receive`, nothing more is read (each technology keeps its own
+    connection alive meanwhile). `problem` is None while records can arrive, else one line for `/readyz`.
+    """
+
+    problem: str | None
+
+    async def open(self) -> None:
+        """Connect and subscribe. Raises `Unavailable` (tried again) or `ConfigError` (final)."""
+
+    async def receive(self) -> Sequence[Batch]:
+        """Wait until something has arrived and return all of it; an empty list once `stop` was called."""
+
+    def stop(self) -> None:
+        """Take nothing new; a pending `receive` returns. What was handed over may still finish."""
+
+    async def confirm(self) -> None:
+        """Confirm now whatever is finished, and wait until that is done."""
+
+    async def close(self) -> None:
+        """Confirm what is finished and leave. Safe to call twice."""
+
+    def lag(self) -> int | None:
+        """Records that wait at the origin, where that is known."""
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Takes actions out and reports each exactly once through `settled`.
+
+    `ordered`: messages taken in order arrive in order (per target and key), so that a key need not wait for the
+    confirmation. Where False, the engine holds the key until the message has settled.
+    Failures: `Unavailable` is an outage and the engine sends the message again; `Undeliverable` is final.
+    """
+
+    problem: str | None
+    ordered: bool
+
+    async def open(self, settled: Settled) -> None:
+        """Connect. `settled` is called on the loop's thread, once for every message taken."""
+
+    def send(self, messages: Sequence[Message]) -> None:
+        """Take these messages, in order, without waiting."""
+
+    async def flush(self) -> None:
+        """Wait until every message taken has settled."""
+
+    async def close(self) -> None:
+        """Flush and leave. Safe to call twice."""
+
+
+@runtime_checkable
+class Endpoint(Protocol):
+    """Frozen data that names a place. Opening it is the engine's business.
+
+    `address` is its one-line name as the command line writes it: `kafka:payments`.
+    """
+
+    @property
+    def address(self) -> str: ...
+
+    def source(self, site: Site) -> Source:
+        """A source that is not open yet. Raises `ConfigError` where a setting is missing."""
+
+    def sink(self, site: Site) -> Sink:
+        """A sink that is not open yet. Raises `ConfigError` where a setting is missing."""
+
+
+@runtime_checkable
+class Store(Protocol):
+    """Keyed state. Reads of many keys are one request, so that everything one loop tick wants is one write.
+
+    Every call may raise `Unavailable`. Reads are sent again after a lost connection; a write whose reply was lost
+    raises `Unavailable` with its outcome unknown, unless it is idempotent.
+    """
+
+    problem: str | None
+
+    async def open(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def read(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
+        """The values of plain keys."""
+
+    def read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> Awaitable[list[list[bytes | None]]]:
+        """The same fields of several hashes, in order; a missing hash is a list of None."""
+
+    def write(self, key: str, value: bytes, *, ttl: float | None = None) -> Awaitable[None]:
+        """Set a plain key. Idempotent."""
+
+    def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> Awaitable[None]:
+        """Set fields of a hash. Idempotent."""
+
+    def delete(self, keys: Sequence[str]) -> Awaitable[int]:
+        """Remove keys; how many there were."""
+
+    def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> Awaitable[str]:
+        """Append to a log and return the entry's place. With an `id` it is written once, however often it is sent."""
+
+    def entries(self, stream: str, *, after: str = "", count: int = 100) -> Awaitable[list[tuple[str, dict[str, bytes]]]]:
+        """Entries of a log in order, from the one that follows the place `after`."""
+
+    def length(self, stream: str) -> Awaitable[int]:
+        """How many entries a log has."""

@@ -1,0 +1,159 @@
+"""Addresses and secrets, from the environment or a `.env` file, never from the declaration.
+
+A connection's address is one variable (`PENSTOCK_KAFKA`); what else belongs to it has that variable as prefix
+(`PENSTOCK_KAFKA_SASL_USERNAME`). A second connection of the same technology carries its name after two
+underscores (`PENSTOCK_KAFKA__EU`, `PENSTOCK_KAFKA__EU_SASL_USERNAME`). Any variable can be given as `..._FILE`, the
+path of a file that holds the value, as container platforms mount secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from penstock.errors import ConfigError
+
+
+class _Variables(PydanticBaseSettingsSource):
+    """Reads `PREFIX` (field `address`) and `PREFIX_FIELD` from one mapping, following `..._FILE`."""
+
+    def __init__(self, settings_cls: type[BaseSettings], variables: Mapping[str, str], prefix: str) -> None:
+        super().__init__(settings_cls)
+        self.variables = variables
+        self.prefix = prefix
+
+    def name(self, field_name: str) -> str:
+        return self.prefix if field_name == "address" else f"{self.prefix}_{field_name.upper()}"
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = self.name(field_name)
+        value = self.variables.get(name)
+        path = self.variables.get(f"{name}_FILE")
+        if value is None and path:
+            try:
+                value = Path(path).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ConfigError(f"{name}_FILE: cannot read {path} ({error.strerror})") from error
+        return value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value not in (None, "")}
+
+
+class _Connection(BaseSettings):
+    """Base of the settings of one connection."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+class KafkaSettings(_Connection):
+    """`PENSTOCK_KAFKA`: bootstrap servers, comma-separated, and how to authenticate to them."""
+
+    address: str
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_username: str = ""
+    sasl_password: SecretStr = SecretStr("")
+    ssl_ca: str = ""
+    client: Literal["", "kafka-python", "confluent"] = ""
+
+
+class UrlSettings(_Connection):
+    """A connection that one URL describes whole: `mqtt://user:secret@host:1883`, `redis://host:6379/0`."""
+
+    address: SecretStr
+
+    @property
+    def url(self) -> str:
+        return self.address.get_secret_value()
+
+
+class ProcessSettings(_Connection):
+    """Settings of the process itself, under the prefix `PENSTOCK`."""
+
+    http_listen: str = "127.0.0.1:8080"
+    http_limit: int = 1_048_576
+    admin_listen: str = "127.0.0.1:9090"
+    models: str = "models"
+    workers: int = 1
+    namespace: str = ""
+
+
+S = TypeVar("S", bound=_Connection)
+
+
+class Settings:
+    """Every setting penstock reads, from one mapping of variables.
+
+    Given no mapping, the environment over a `.env` file in the working folder. A missing address is a `ConfigError`
+    that names the variable.
+
+    >>> Settings({"PENSTOCK_KAFKA": "localhost:9092"}).kafka().address
+    'localhost:9092'
+    >>> Settings({}).kafka()
+    Traceback (most recent call last):
+    penstock.errors.ConfigError: PENSTOCK_KAFKA is not set: the Kafka bootstrap servers, for example localhost:9092
+    """
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        if variables is None:
+            variables = {**_dotenv(Path(".env")), **os.environ}
+        self.variables = variables
+        self.process = self._read(ProcessSettings, "PENSTOCK", "")
+
+    def kafka(self, on: str = "") -> KafkaSettings:
+        return self._read(KafkaSettings, _variable("KAFKA", on), "the Kafka bootstrap servers, for example localhost:9092")
+
+    def mqtt(self, on: str = "") -> UrlSettings:
+        return self._read(UrlSettings, _variable("MQTT", on), "the MQTT broker, for example mqtt://localhost:1883")
+
+    def store(self) -> UrlSettings:
+        return self._read(UrlSettings, "PENSTOCK_STORE", "the state store, for example redis://localhost:6379/0")
+
+    def redis(self, on: str = "") -> UrlSettings:
+        """Where streams live: `PENSTOCK_REDIS`, or the store's address."""
+        name = _variable("REDIS", on)
+        if not on and not self.has(name):
+            name = "PENSTOCK_STORE"
+        return self._read(UrlSettings, name, "the Redis server of the streams, for example redis://localhost:6379/0")
+
+    def has(self, name: str) -> bool:
+        """Whether a variable is set, directly or as a file."""
+        return bool(self.variables.get(name) or self.variables.get(f"{name}_FILE"))
+
+    def _read(self, kind: type[S], prefix: str, what: str) -> S:
+        source = _Variables(kind, self.variables, prefix)
+        values = source()
+        if "address" in kind.model_fields and "address" not in values:
+            raise ConfigError(f"{prefix} is not set: {what}")
+        try:
+            return kind(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = source.name(str(first["loc"][0]))
+            raise ConfigError(f"{name} is {first['input']!r}: {first['msg']}") from None
+
+
+def _variable(technology: str, on: str) -> str:
+    return f"PENSTOCK_{technology}__{on.upper()}" if on else f"PENSTOCK_{technology}"
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    return {name: value for name, value in dotenv_values(path).items() if value is not None}

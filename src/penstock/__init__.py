@@ -1,0 +1,1 @@
+"""penstock: turn a stream of events into decisions."""

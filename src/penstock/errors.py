@@ -1,0 +1,52 @@
+"""The error tree, shared by every package.
+
+    PenstockError
+    ├── DeclarationError    the pipeline as written cannot work; names the user's file and line
+    ├── ConfigError         a setting is missing or wrong; names the setting
+    ├── Unavailable         a dependency does not answer now and may later: an outage, never the event's fault
+    ├── BadEvent            these bytes can never become the declared payload
+    └── Undeliverable       a sink refused this one action for good
+"""
+
+from __future__ import annotations
+
+
+class PenstockError(Exception):
+    """Everything penstock raises on purpose."""
+
+
+class DeclarationError(PenstockError):
+    """A mistake in a pipeline's declaration, found before any event flows."""
+
+
+class ConfigError(PenstockError):
+    """A setting that is missing or wrong. Commands print it as one line and exit with code 2."""
+
+
+class Unavailable(PenstockError):
+    """A server of ours does not answer: an outage. Nothing is dead-lettered for it; the work is tried again.
+
+    `dependency` names what is down, as `/readyz` shows it.
+    """
+
+    def __init__(self, dependency: str, reason: str) -> None:
+        super().__init__(f"{dependency}: {reason}")
+        self.dependency = dependency
+        self.reason = reason
+
+
+class BadEvent(PenstockError):
+    """Bytes that cannot become the declared payload, however often they are tried.
+
+    `path` is the place inside the payload (`$.amount`) where one is known; `status` is the HTTP answer.
+    """
+
+    def __init__(self, reason: str, *, path: str = "", status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+        self.status = status
+
+
+class Undeliverable(PenstockError):
+    """A sink refused one action for good (too large, a 4xx answer): the event's own failure."""

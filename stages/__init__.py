@@ -1,0 +1,4 @@
+"""What happens to an event between source and sink: transform, enrich, infer, act, and their helpers."""
+
+if __name__ != "penstock.stages":
+    raise ImportError("import this package as `penstock.stages`; its bare name would make a second copy of every class")
