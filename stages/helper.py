@@ -1,0 +1,51 @@
+"""What an enrich helper is to the engine: a question per event, answered for many events at once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+
+from penstock.connectors import Store
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Failure:
+    """In a list of answers, the place of one that failed, with the exception that says why."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+class Asker(Protocol):
+    """A helper opened for one process: bound to its store, ready to be asked.
+
+    `question` is synchronous and cheap; whatever it raises is the event's own failure. `ask_many` answers in
+    order, with a `Failure` in the place of each question that failed; it raises only for an outage
+    (`Unavailable`), which concerns them all. `ask` is the same for one question alone: its answer, or its error raised.
+    """
+
+    def question(self, payload: Any) -> Any: ...
+
+    def ask(self, question: Any) -> Awaitable[Any]: ...
+
+    def ask_many(self, questions: Sequence[Any]) -> Awaitable[list[Any]]: ...
+
+
+@runtime_checkable
+class Helper(Protocol, Generic[T_co]):
+    """Frozen data that declares a question: `lookup(...)`, and later windows, history and state.
+
+    `answer` is the type that functions see, checked against their annotations when the pipeline is built.
+    `fields` are the payload's fields it reads (dotted paths), checked against the payload's type.
+    """
+
+    @property
+    def answer(self) -> Any: ...
+
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+
+    def open(self, store: Store) -> Asker: ...
