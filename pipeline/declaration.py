@@ -1,0 +1,261 @@
+"""What a user writes: a `Pipeline`, and `Stream`s that join its stages."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+
+from typing_extensions import TypeForm, TypeIs
+
+from penstock.connectors import Endpoint
+from penstock.connectors.duration import D
+from penstock.pipeline.graph import By, Graph, Order, Where
+from penstock.stages.function import Batched, Call
+from penstock.stages.helper import Helper
+from penstock.stages.outcome import Retries
+
+if TYPE_CHECKING:
+    from penstock.models import Prediction
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+U = TypeVar("U")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+_HERE = str(Path(__file__).parent)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One call as the user made it, not checked yet."""
+
+    kind: str
+    inputs: tuple[int, ...]
+    where: Where
+    stage: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Pipeline:
+    """A named graph of stages, from sources to actions.
+
+    - `latency_budget`: how long a decision may take from receipt. It bounds waiting (defaults, fallbacks, replies),
+      never retries or delivery.
+    - `order`: events of one key in order (`"key"`, within a source partition), of one partition (`"partition"`), or
+      as they come (`"none"`).
+    - `concurrency`: how many events are in flight in one process.
+    - `retry`: what happens to a stage function that raises.
+    - `record`: an endpoint that gets every decision whole (payload, what enrichment found, prediction, action), for
+      building datasets.
+
+    >>> from penstock.connectors import Kafka
+    >>> def shout(text: str) -> str: return text.upper()
+    >>> words = Pipeline("words")
+    >>> _ = words.source(Kafka("in"), schema=str).act(shout, to=Kafka("out"))
+    >>> [node.stage for node in words.build()]
+    ['in', 'shout']
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        latency_budget: D | None = None,
+        order: Order = "key",
+        concurrency: int = 256,
+        retry: Retries | None = None,
+        record: Endpoint | None = None,
+    ) -> None:
+        self.name = name
+        self.latency_budget = latency_budget
+        self.order: Order = order
+        self.concurrency = concurrency
+        self.retry = retry or Retries()
+        self.record = record
+        self.where = caller()
+        self.drafts: list[Draft] = []
+        self.resources: dict[str, Callable[[], AbstractAsyncContextManager[Any]]] = {}
+
+    def __repr__(self) -> str:
+        return f"Pipeline({self.name!r})"
+
+    def source(
+        self,
+        *at: Endpoint,
+        schema: TypeForm[T],
+        key: By = None,
+        id: By = None,
+        time: str | None = None,
+        decode: Callable[[bytes], T] | None = None,
+        repeats: Literal["once", "counted"] = "once",
+        stage: str = "",
+    ) -> Stream[T]:
+        """Where events come in. Several endpoints feed one stream.
+
+        - `schema`: the payload's type; bytes that do not fit it become dead letters, or are refused to their sender.
+        - `key`, `id`: a field, a tuple of fields or a function of the payload: the order key; the event's identity.
+        - `time`: the field that says when it happened, in seconds since the epoch.
+        - `decode`: bytes to payload, in place of JSON.
+        - `repeats`: what repeats of events without identity may do to state: `"counted"` accepts that they count.
+        """
+        given = {"at": at, "schema": schema, "key": key, "id": id, "time": time, "decode": decode, "repeats": repeats}
+        return self._add(Draft("source", (), caller(), stage, given))
+
+    def resource(self, **names: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
+        """Clients that are opened once per process and given to functions by name.
+
+        Each value is called with nothing and returns an async context manager; what entering it yields is injected.
+        """
+        self.resources.update(names)
+
+    def build(self) -> Graph:
+        """Check the declaration and return it as frozen data. Raises `DeclarationError` with the user's line."""
+        from penstock.pipeline.check import check
+
+        return check(self)
+
+    def _add(self, draft: Draft) -> Stream[Any]:
+        self.drafts.append(draft)
+        return Stream(self, len(self.drafts) - 1)
+
+
+class Stream(Generic[T_co]):
+    """What a stage emits and the next consumes. Using a stream twice is fan-out: both get every event."""
+
+    __slots__ = ("draft", "pipeline")
+
+    def __init__(self, pipeline: Pipeline, draft: int) -> None:
+        self.pipeline = pipeline
+        self.draft = draft
+
+    def __repr__(self) -> str:
+        return f"Stream({self.pipeline.name!r}, {self.pipeline.drafts[self.draft].kind})"
+
+    @overload
+    def transform(
+        self, f: Callable[Concatenate[T_co, ...], Awaitable[U]], *, stage: str = "", retry: Retries | None = None
+    ) -> Stream[U]: ...
+    @overload
+    def transform(
+        self,
+        f: Callable[Concatenate[T_co, ...], Iterator[U]] | Callable[Concatenate[T_co, ...], AsyncIterator[U]],
+        *,
+        stage: str = "",
+        retry: Retries | None = None,
+    ) -> Stream[U]: ...
+    @overload
+    def transform(
+        self, f: Call[T_co, U] | Batched[T_co, U], *, stage: str = "", retry: Retries | None = None
+    ) -> Stream[U]: ...
+    @overload
+    def transform(
+        self, f: Callable[Concatenate[T_co, ...], U], *, stage: str = "", retry: Retries | None = None
+    ) -> Stream[U]: ...
+    def transform(self, f: Any, *, stage: str = "", retry: Retries | None = None) -> Stream[Any]:
+        """Turn each payload into another. A generator function yields zero or more; a Struct class gathers names."""
+        return self._then("transform", stage, f=f, retry=retry)
+
+    @overload
+    def filter(self, f: Callable[[T_co], TypeIs[U]], *, stage: str = "") -> Stream[U]: ...
+    @overload
+    def filter(
+        self, f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]], *, stage: str = ""
+    ) -> Stream[T_co]: ...
+    def filter(self, f: Any, *, stage: str = "") -> Stream[Any]:
+        """Keep the events for which `f` is true. The others are finished, and counted as filtered."""
+        return self._then("filter", stage, f=f)
+
+    def split(
+        self, f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]], *, stage: str = ""
+    ) -> tuple[Stream[T_co], Stream[T_co]]:
+        """Two streams, of the events for which `f` is true and of the others. `f` runs once for each event."""
+        yes = self._then("filter", stage, f=f)
+        no = self.pipeline._add(Draft("filter", (self.draft,), caller(), stage, {"f": f, "twin": yes.draft}))
+        return yes, no
+
+    def of(self, kind: type[U]) -> Stream[U]:
+        """The events of one type of a union."""
+        return self._then("of", "", type=kind)
+
+    def enrich(self, **names: Helper[Any] | Callable[Concatenate[T_co, ...], Any]) -> Stream[T_co]:
+        """Add what is known about the event, under names that later functions ask for. All of one call run at once."""
+        return self._then("enrich", "", names=names)
+
+    def infer(
+        self,
+        ref: str,
+        features: Callable[Concatenate[T_co, ...], Any] | None = None,
+        *,
+        name: str = "prediction",
+        fallback: Callable[Concatenate[T_co, ...], Prediction | float | str] | None = None,
+        deadline: D | None = None,
+        challenger: str | None = None,
+        share: float = 0.0,
+        shadow: str | None = None,
+        many: bool = False,
+        stage: str = "",
+    ) -> Stream[T_co]:
+        """Ask a model of the registry (`"name@alias"`), and add its `Prediction` under `name`.
+
+        - `features`: payload and names to the model's inputs: a Struct, dataclass or dict by name, or a plain row.
+        - `fallback`: what answers instead where the model fails or misses `deadline`; its predictions are marked so.
+        - `challenger`, `share`: another model for that share of the keys; `shadow`: one that is asked and not heard.
+        - `many`: `features` returns a list of rows, and the name holds a list of predictions.
+        """
+        given = {
+            "ref": ref,
+            "features": features,
+            "name": name,
+            "fallback": fallback,
+            "deadline": deadline,
+            "challenger": challenger,
+            "share": share,
+            "shadow": shadow,
+            "many": many,
+        }
+        return self._then("infer", stage, **given)
+
+    def act(
+        self,
+        f: Callable[Concatenate[T_co, ...], Any],
+        *,
+        to: Endpoint | Sequence[Endpoint],
+        key: By = None,
+        stage: str = "",
+        retry: Retries | None = None,
+    ) -> Stream[T_co]:
+        """Decide: what `f` returns (a payload, an `Action`, a list of them, or None for nothing) goes to `to`."""
+        return self._then("act", stage, f=f, to=(to,) if isinstance(to, Endpoint) else tuple(to), key=key, retry=retry)
+
+    def pipe(self, f: Callable[Concatenate[Stream[T_co], P], R], *args: P.args, **names: P.kwargs) -> R:
+        """Apply a function of a stream: a reusable piece of pipeline."""
+        return f(self, *args, **names)
+
+    def end(self) -> None:
+        """Say that this stream is meant to lead nowhere: it is kept for what its stages do."""
+        self._then("end", "")
+
+    def _then(self, kind: str, stage: str, **given: Any) -> Stream[Any]:
+        return self.pipeline._add(Draft(kind, (self.draft,), caller(), stage, given))
+
+
+def merge(*streams: Stream[T]) -> Stream[T]:
+    """One stream of the events of several. Functions after it may ask for the names that all of them have."""
+    if not streams:
+        raise TypeError("merge() needs at least one stream")
+    first = streams[0]
+    given = {"foreign": any(stream.pipeline is not first.pipeline for stream in streams)}
+    return first.pipeline._add(Draft("merge", tuple(stream.draft for stream in streams), caller(), "", given))
+
+
+def caller() -> Where:
+    """The nearest line outside this package's own files: where the user wrote the call."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and str(Path(frame.f_code.co_filename).parent) == _HERE:
+        frame = frame.f_back
+    return Where(frame.f_code.co_filename, frame.f_lineno)

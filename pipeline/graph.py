@@ -1,0 +1,201 @@
+"""The pipeline as plain frozen data: what checking, drawing and running all read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from penstock.connectors import Endpoint
+from penstock.stages.function import MISSING
+from penstock.stages.helper import Helper
+from penstock.stages.outcome import Retries
+
+Order = Literal["key", "partition", "none"]
+By = str | tuple[str, ...] | Callable[..., Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in the user's file."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A user's function, wired: what it is given and how it is called.
+
+    `takes` names what it gets from the scope after the payload; those in `defaults` may be absent. `kind` is how
+    calling it yields results; `many` marks a function of lists (`batched`), which gets at most `max` at once.
+    """
+
+    target: Callable[..., Any]
+    name: str
+    kind: Literal["plain", "coroutine", "generator", "async generator"]
+    takes: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    timeout: float | None = None
+    default: Any = MISSING
+    cache: float | None = None
+    thread: bool = False
+    many: bool = False
+    max: int = 64
+    retry: Retries | None = None
+
+    @property
+    def inline(self) -> bool:
+        """Whether it can be called in place: nothing to wait for, no option that needs more than a call."""
+        return (
+            self.kind in ("plain", "generator")
+            and not self.thread
+            and not self.many
+            and self.cache is None
+            and self.default is MISSING
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One stage: its number, its name, the stages it consumes, the user's line, and what flows out of it.
+
+    `payload` is the type of what it emits, `scope` the names that functions after it may ask for, with their types.
+    """
+
+    kind: ClassVar[str] = "node"
+
+    id: int
+    stage: str
+    inputs: tuple[int, ...]
+    where: Where
+    payload: Any = Any
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    retry: Retries | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Source(Node):
+    kind: ClassVar[str] = "source"
+    endpoints: tuple[Endpoint, ...] = ()
+    schema: Any = Any
+    key: By = None
+    identity: By = None
+    time: str | None = None
+    decode: Callable[[bytes], Any] | None = None
+    repeats: Literal["once", "counted"] = "once"
+
+
+@dataclass(frozen=True, slots=True)
+class Transform(Node):
+    kind: ClassVar[str] = "transform"
+    function: Function | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Filter(Node):
+    """Also one side of a `split`: `negate` marks the other side, which shares its predicate through `twin`."""
+
+    kind: ClassVar[str] = "filter"
+    function: Function | None = None
+    twin: int | None = None
+    negate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Of(Node):
+    kind: ClassVar[str] = "of"
+    type: Any = object
+
+
+@dataclass(frozen=True, slots=True)
+class Enrich(Node):
+    kind: ClassVar[str] = "enrich"
+    items: tuple[tuple[str, Function | Helper[Any]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Infer(Node):
+    kind: ClassVar[str] = "infer"
+    model: str = ""
+    features: Function | None = None
+    features_type: Any = Any
+    name: str = "prediction"
+    fallback: Function | None = None
+    deadline: float | None = None
+    challenger: str | None = None
+    share: float = 0.0
+    shadow: str | None = None
+    many: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Act(Node):
+    kind: ClassVar[str] = "act"
+    function: Function | None = None
+    to: tuple[Endpoint, ...] = ()
+    key: By = None
+
+
+@dataclass(frozen=True, slots=True)
+class Merge(Node):
+    kind: ClassVar[str] = "merge"
+
+
+@dataclass(frozen=True, slots=True)
+class End(Node):
+    kind: ClassVar[str] = "end"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A checked pipeline. Nodes stand in the order of their declaration, so inputs come before what consumes them."""
+
+    name: str
+    nodes: tuple[Node, ...]
+    order: Order = "key"
+    concurrency: int = 256
+    latency_budget: float | None = None
+    retry: Retries = field(default_factory=Retries)
+    record: Endpoint | None = None
+    resources: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
+    where: Where = field(default_factory=lambda: Where("", 0))
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def node(self, number: int) -> Node:
+        return self.nodes[number]
+
+    def consumers(self, number: int) -> tuple[Node, ...]:
+        """The stages that consume what this one emits."""
+        return tuple(node for node in self.nodes if number in node.inputs)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return tuple(node for node in self.nodes if isinstance(node, Source))
+
+    @property
+    def acts(self) -> tuple[Act, ...]:
+        return tuple(node for node in self.nodes if isinstance(node, Act))
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model the pipeline asks for, once."""
+        wanted = [
+            ref for node in self.nodes if isinstance(node, Infer) for ref in (node.model, node.challenger, node.shadow) if ref
+        ]
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def helpers(self) -> tuple[Helper[Any], ...]:
+        return tuple(
+            item
+            for node in self.nodes
+            if isinstance(node, Enrich)
+            for _, item in node.items
+            if not isinstance(item, Function)
+        )
