@@ -1,0 +1,98 @@
+"""From what an act function returned to messages: encoded, addressed, identified."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from penstock.connectors import Action, Batch, Message
+from penstock.stages.payload import encode, text_of
+
+Push = Callable[[Message], None]
+Sent = list[tuple[Push, Message]]
+
+
+class Identify(Protocol):
+    """The identity of the event at a record, given its source payload."""
+
+    def __call__(self, batch: Batch, index: int, payload: Any) -> str: ...
+
+
+class Target:
+    """One endpoint that a stage acts to: how its address is filled, and where messages for it are put."""
+
+    __slots__ = ("fill", "fixed", "push")
+
+    def __init__(self, push: Push, to: str, fill: Callable[..., str] | None) -> None:
+        self.push = push
+        self.fixed = to
+        self.fill = fill
+
+
+class Acting:
+    """Builds the messages of one act stage.
+
+    An action's id is the event's id, the stage's name, and where the event has several children or the function
+    returned a list, their numbers: the same for every time the event is processed.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        pipeline: str,
+        targets: Sequence[Target],
+        *,
+        key: Callable[..., Any] | None,
+        identify: Identify,
+        clock: Callable[[], float],
+    ) -> None:
+        self.stage = stage
+        self.source = f"/penstock/{pipeline}"
+        self.type = f"{pipeline}.{stage}"
+        self.targets = tuple(targets)
+        self.key = key
+        self.identify = identify
+        self.clock = clock
+
+    def build(
+        self, out: Sent, batch: Batch, index: int, origin: Any, key: Any, payload: Any, result: Any, path: tuple[int, ...]
+    ) -> None:
+        """Append the messages for `result` to `out`; a list is one action for each of its elements."""
+        identity = f"{self.identify(batch, index, origin)}/{self.stage}"
+        for number in path:
+            identity += f".{number}"
+        if result.__class__ is list:
+            for number, one in enumerate(result):
+                if one is not None:
+                    self._message(out, f"{identity}.{number}", batch, index, key, payload, one)
+        else:
+            self._message(out, identity, batch, index, key, payload, result)
+
+    def _message(self, out: Sent, identity: str, batch: Batch, index: int, key: Any, payload: Any, result: Any) -> None:
+        headers, kind, subject = None, self.type, ""
+        data = result
+        if result.__class__ is Action:
+            data, headers = result.data, result.headers
+            kind, subject = result.type or kind, result.subject
+        if result.__class__ is Action and result.key is not None:
+            key = result.key
+        elif self.key is not None:
+            key = self.key(data, payload)
+        name = text_of(key)
+        value = None if data is None else encode(data)
+        now = self.clock()
+        for target in self.targets:
+            message = Message(
+                target.fixed if target.fill is None else target.fill(data, payload),
+                value,
+                key=name.encode() if name else None,
+                headers=headers,
+                id=identity,
+                source=self.source,
+                type=kind,
+                subject=subject or name,
+                time=now,
+                batch=batch,
+                index=index,
+            )
+            out.append((target.push, message))
