@@ -1,0 +1,47 @@
+# Everything a contributor runs. Each target installs what it needs into .venv; `make help` lists them.
+
+PY := .venv/bin/python
+SOURCES := connectors models pipeline stages src/penstock/__init__.py src/penstock/errors.py \
+	tests $(wildcard examples) $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast check fmt compose-test bench clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
+		while IFS="$$(printf '\t')" read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
+
+demo: .venv/.all ## Run the card-fraud example on the embedded default; SECONDS=20 makes it stop by itself
+	@$(PY) -m examples.card_fraud $(if $(SECONDS),--seconds $(SECONDS))
+
+test: .venv/.dev ## Run all tests against real servers, started on free ports
+	@$(PY) -m pytest $(ARGS)
+
+test-fast: .venv/.dev ## Run the tests that take less than a few seconds each
+	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+check: .venv/.dev ## Check format, lint, types and the direction of imports
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/lint-imports --no-cache
+	.venv/bin/mypy
+	.venv/bin/pyright --pythonpath $(PY)
+	$(PY) -W error -m compileall -q -f $(SOURCES)
+
+fmt: .venv/.dev ## Format the code and mend what can be mended
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+compose-test: .venv/.dev ## Bring compose.yaml up, push payments from the host, read decisions, take it down
+	@$(PY) -m tests.compose $(ARGS)
+
+bench: .venv/.bench ## Measure against peers and hand-written loops; ARGS="kafka --json" picks one
+	@$(PY) -m benchmarks $(ARGS)
+
+clean: ## Remove .venv and everything built
+	rm -rf .venv build dist src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
+
+.venv/.%: pyproject.toml constraints.txt .ci/environment
+	@.ci/environment $*
