@@ -1,0 +1,204 @@
+"""What is ready to run: batches in, events out in key order, everything else overtaking a key that is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from penstock.connectors import Batch
+from penstock.errors import BadEvent
+
+Row = tuple[Batch, int, Any, Any]
+"""One event: its batch, its index there, its decoded payload, its order key."""
+
+PARKED = 10_000
+
+
+class Feed:
+    """The events of one source stage, between the connectors and the slots.
+
+    `table` holds every key in flight, with the rows that wait behind it (None while there are none). A row leaves
+    `ready` for a slot; the slot, or whoever ends the event later, releases the key and with it the next row.
+
+    `admit` turns a record into payload and key; `refuse` takes one for which that failed. `shut` says whether
+    nothing new may start (an outage, too many unconfirmed actions).
+    """
+
+    def __init__(
+        self,
+        admit: Callable[[Any, Batch, int], tuple[Any, Any]],
+        refuse: Callable[[BaseException, Batch, int], None],
+        shut: Callable[[], bool],
+        *,
+        room: int,
+    ) -> None:
+        self.admit = admit
+        self.refuse = refuse
+        self.shut = shut
+        self.room = room
+        self.ready: deque[Row] = deque()
+        self.table: dict[Any, deque[Row] | None] = {}
+        self.batches: deque[Batch] = deque()
+        self.parked = 0
+        self.closing = False
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._hungry: asyncio.Future[None] | None = None
+
+    # -- the connectors' side ------------------------------------------------------------------------------------
+
+    def add(self, batches: Iterable[Batch]) -> None:
+        """Take records from a source, and wake as many slots as there is work for."""
+        self.batches.extend(batches)
+        self.wake()
+
+    async def hungry(self) -> None:
+        """Wait until more records are wanted: the backpressure that sources feel."""
+        while len(self.batches) > 1 or (self.batches and self.shut()):
+            self._hungry = asyncio.get_running_loop().create_future()
+            await self._hungry
+
+    # -- the slots' side -----------------------------------------------------------------------------------------
+
+    def refill(self) -> bool:
+        """Admit records until every slot has something to do. False where nothing is ready."""
+        ready, batches = self.ready, self.batches
+        while batches and len(ready) < self.room and self.parked < PARKED and not self.shut():
+            batch = batches[0]
+            start = batch.taken
+            stop = len(batch) if not batch.fenced else start
+            stop = min(stop, start + self.room)
+            batch.taken = stop
+            self._admit(batch, start, stop)
+            if stop >= len(batch) or batch.fenced:
+                batches.popleft()
+        if len(batches) < 2 and self._hungry is not None:
+            if not self._hungry.done():
+                self._hungry.set_result(None)
+            self._hungry = None
+        return bool(ready)
+
+    def _admit(self, batch: Batch, start: int, stop: int) -> None:
+        admit, table, values, push = self.admit, self.table, batch.values, self.ready.append
+        for index in range(start, stop):
+            try:
+                payload, key = admit(values[index], batch, index)
+                waiters = table.get(key, _ABSENT) if key is not None else _ABSENT
+            except BaseException as error:
+                self.refuse(error, batch, index)
+                continue
+            if key is None:
+                push((batch, index, payload, key))
+            elif waiters is _ABSENT:
+                table[key] = None
+                push((batch, index, payload, key))
+            else:
+                self._wait(key, waiters, (batch, index, payload, key))
+
+    def _wait(self, key: Any, waiters: deque[Row] | None, row: Row) -> None:
+        self.parked += 1
+        if waiters is None:
+            self.table[key] = deque((row,))
+        else:
+            waiters.append(row)
+
+    def park(self, batch: Batch, index: int, key: Any) -> None:
+        """Set a record aside behind its key; it is admitted again when the key is released."""
+        self._wait(key, self.table[key], (batch, index, None, key))
+
+    def release(self, key: Any, waiters: deque[Row]) -> None:
+        """Let the next row of this key run; the others go on waiting behind it."""
+        self.ready.append(waiters.popleft())
+        self.parked -= 1
+        self.table[key] = waiters or None
+        if self._idle:
+            self.wake()
+
+    def free(self, key: Any) -> None:
+        """A key's event has ended outside a slot."""
+        if key is None:
+            return
+        waiters = self.table.pop(key, None)
+        if waiters:
+            self.release(key, waiters)
+
+    def rows(self, count: int) -> list[Row]:
+        """Up to `count` rows that may run side by side: their keys are distinct."""
+        if not self.ready:
+            self.refill()
+        take = self.ready.popleft
+        return [take() for _ in range(min(count, len(self.ready)))]
+
+    async def arrive(self) -> bool:
+        """Wait until there may be work. False when the feed is closed and empty."""
+        if self.closing and not self.ready and not self.batches and not self.parked:
+            return False
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._idle.append(future)
+        await future
+        return True
+
+    def wake(self) -> None:
+        """Wake idle slots, one for each row that is ready; all of them when closing."""
+        if not self.ready:
+            self.refill()
+        count = len(self._idle) if self.closing else min(len(self.ready), len(self._idle))
+        for _ in range(count):
+            future = self._idle.popleft()
+            if not future.done():
+                future.set_result(None)
+
+    def close(self) -> None:
+        """Nothing more will be added: slots end when what is here has run."""
+        self.closing = True
+        self.wake()
+
+
+class _Absent:
+    """No entry in the key table, where None means an entry without waiters."""
+
+
+_ABSENT: Any = _Absent()
+
+
+def admission(
+    decode: Callable[..., Any], unusual: Callable[[Any], Any], key_of: Callable[[Any, Batch, int], Any], *, captured: bool
+) -> Callable[[Any, Batch, int], tuple[Any, Any]]:
+    """From a record's value to its payload and key."""
+
+    def admit(value: Any, batch: Batch, index: int) -> tuple[Any, Any]:
+        if value.__class__ is bytes:
+            value = decode(value, batch, index) if captured else decode(value)
+        elif value is None or value.__class__ is BadEvent:
+            value = unusual(value)
+        return value, key_of(value, batch, index)
+
+    return admit
+
+
+def keys_of(
+    order: str, get: Callable[[Any], Any] | None, name: str
+) -> Callable[[Any, Batch, int], Any]:
+    """How an event's order key is found: the declared field, else the record's own; None where there is no order."""
+    if order == "none" and get is None:
+        return lambda payload, batch, index: None
+    if get is None:
+
+        def own(payload: Any, batch: Batch, index: int) -> Any:
+            keys: Sequence[Any] | None = batch.keys
+            return keys[index] if keys is not None else None
+
+        return own
+    read = get
+
+    def declared(payload: Any, batch: Batch, index: int) -> Any:
+        try:
+            key = read(payload)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise BadEvent(f"the key field {name} is missing", path=f"$.{name}", status=422) from error
+        if key is None:
+            raise BadEvent(f"the key field {name} is null", path=f"$.{name}", status=422)
+        return key
+
+    return declared
