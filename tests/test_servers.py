@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -105,7 +106,7 @@ def test_a_server_does_not_outlive_a_starter_that_was_killed() -> None:
         assert alive(int(pid))
         starter.kill()
     assert eventually(lambda: not alive(int(pid)))
-    assert eventually(lambda: not os.path.exists(folder))
+    assert eventually(lambda: not Path(folder).exists())
 
 
 def test_the_command_prints_addresses_until_it_is_interrupted() -> None:
