@@ -21,7 +21,8 @@ class Source(Protocol):
     connection alive meanwhile). `problem` is None while records can arrive, else one line for `/readyz`.
     """
 
-    problem: str | None
+    @property
+    def problem(self) -> str | None: ...
 
     async def open(self) -> None:
         """Connect and subscribe. Raises `Unavailable` (tried again) or `ConfigError` (final)."""
@@ -51,8 +52,10 @@ class Sink(Protocol):
     Failures: `Unavailable` is an outage and the engine sends the message again; `Undeliverable` is final.
     """
 
-    problem: str | None
     ordered: bool
+
+    @property
+    def problem(self) -> str | None: ...
 
     async def open(self, settled: Settled) -> None:
         """Connect. `settled` is called on the loop's thread, once for every message taken."""
@@ -90,19 +93,28 @@ class Store(Protocol):
 
     Every call may raise `Unavailable`. Reads are sent again after a lost connection; a write whose reply was lost
     raises `Unavailable` with its outcome unknown, unless it is idempotent.
+
+    `clock` tells seconds, of whatever time keys and caches expire by.
     """
 
     problem: str | None
+    clock: Callable[[], float]
 
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
 
     def read(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
-        """The values of plain keys."""
+        """The values of plain keys; None for one that is missing, or holds something else."""
 
-    def read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> Awaitable[list[list[bytes | None]]]:
-        """The same fields of several hashes, in order; a missing hash is a list of None."""
+    def read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> Awaitable[list[list[bytes | None] | None]]:
+        """The same fields of several hashes, in order.
+
+        A missing hash is a list of None; None stands for a key that holds something else.
+        """
+
+    def read_maps(self, keys: Sequence[str]) -> Awaitable[list[dict[bytes, bytes] | None]]:
+        """All fields of several hashes, in order: empty where one is missing, None where a key holds something else."""
 
     def write(self, key: str, value: bytes, *, ttl: float | None = None) -> Awaitable[None]:
         """Set a plain key. Idempotent."""
@@ -111,7 +123,7 @@ class Store(Protocol):
         """Set fields of a hash. Idempotent."""
 
     def delete(self, keys: Sequence[str]) -> Awaitable[int]:
-        """Remove keys; how many there were."""
+        """Remove keys; how many there were. Idempotent, though a repeat does not count what the first one removed."""
 
     def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> Awaitable[str]:
         """Append to a log and return the entry's place. With an `id` it is written once, however often it is sent."""
