@@ -59,10 +59,24 @@ class Message:
 
     `to` is the filled-in target: a topic, a URL, a stream. `id source type subject time` are the CloudEvents
     attributes, which every sink writes in its own binary mode. `batch` and `index` name the record whose
-    confirmation waits for this message.
+    confirmation waits for this message, `stage` the act that made it.
     """
 
-    __slots__ = ("attempts", "batch", "headers", "id", "index", "key", "source", "subject", "time", "to", "type", "value")
+    __slots__ = (
+        "attempts",
+        "batch",
+        "headers",
+        "id",
+        "index",
+        "key",
+        "source",
+        "stage",
+        "subject",
+        "time",
+        "to",
+        "type",
+        "value",
+    )
 
     def __init__(
         self,
@@ -78,6 +92,7 @@ class Message:
         time: float = 0.0,
         batch: Any = None,
         index: int = 0,
+        stage: str = "",
     ) -> None:
         self.to = to
         self.value = value
@@ -90,6 +105,7 @@ class Message:
         self.time = time
         self.batch = batch
         self.index = index
+        self.stage = stage
         self.attempts = 0
 
     def __repr__(self) -> str:

@@ -94,5 +94,6 @@ class Acting:
                 time=now,
                 batch=batch,
                 index=index,
+                stage=self.stage,
             )
             out.append((target.push, message))

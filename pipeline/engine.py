@@ -1,0 +1,455 @@
+"""The engine: opens what a graph names, runs its events, confirms what is finished, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
+from penstock.connectors.template import filler
+from penstock.connectors.template import names as braces
+from penstock.errors import Unavailable
+from penstock.pipeline import graph as nodes
+from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.graph import Function, Graph
+from penstock.pipeline.lane import Lane
+from penstock.pipeline.letters import Letters
+from penstock.pipeline.metrics import Metrics
+from penstock.pipeline.outbox import Outbox
+from penstock.pipeline.trouble import Outages
+from penstock.stages.act import Acting, Target
+from penstock.stages.caller import Bounded, Caller, ListCaller
+from penstock.stages.function import MISSING
+from penstock.stages.inference import Inference, Predictor, fallen
+from penstock.stages.outcome import Reject
+from penstock.stages.payload import getter
+
+log = logging.getLogger("penstock")
+
+UNCONFIRMED = 20_000
+"""Actions handed to sinks and not confirmed, past which nothing new starts."""
+
+Model = tuple[Predictor, Callable[[Any], Callable[[Any], Any]]]
+"""A loaded model: who answers, and for a type of features the function that makes its rows."""
+
+
+class Engine:
+    """Runs one graph in this process.
+
+    `site` opens the endpoints, `store` keeps state and dead letters, `models` loads a model by its reference.
+    `endpoint` may put another endpoint in the place of a declared one (the harness does, and `penstock dev`).
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        site: Site,
+        store: Store,
+        *,
+        models: Callable[[str], Awaitable[Model]] | None = None,
+        clock: Clock | None = None,
+        endpoint: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
+    ) -> None:
+        self.graph = graph
+        self.site = site
+        self.store = store
+        self.clock: Clock = clock or SystemClock()
+        self.letters = Letters(store, site.group)
+        self.outages = Outages(self.clock, self.wake)
+        self.metrics = Metrics(self)
+        self.stopping = False
+        self.ready = False
+        self.lanes: list[Lane] = []
+        self.sources: dict[str, tuple[Lane, Source]] = {}
+        self.outboxes: dict[str, Outbox] = {}
+        self.holding = False
+        self.models: dict[str, Model] = {}
+        self.resources: dict[str, Any] = {}
+        self._load = models
+        self._endpoint = endpoint
+        self._exits = AsyncExitStack()
+        self._work: set[asyncio.Task[None]] = set()
+        self._workers: list[asyncio.Task[None]] = []
+        self._pumps: list[asyncio.Task[None]] = []
+        self._opened: asyncio.Future[None] | None = None
+        self._waits: dict[str, str] = {}
+        self._unconfirmed = 0
+        self._confirmed = 0
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Open everything and begin. A server that does not answer yet is waited for; a wrong setting raises."""
+        sources = [(node, self._endpoint(at)) for node in self.graph.sources for at in node.endpoints]
+        opened = [(node, at.address, at.source(self.site)) for node, at in sources]
+        sinks = self._sinks()
+        await self._patiently("store", self.store.open)
+        for ref in self.graph.models:
+            assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"
+            await self._patiently(f"model {ref}", lambda ref=ref: self._load_model(ref))  # type: ignore[misc]
+        for name, opener in self.graph.resources.items():
+            self.resources[name] = await self._exits.enter_async_context(opener())
+        for address, sink in sinks.items():
+            await self._patiently(address, lambda sink=sink, address=address: sink.open(self.outboxes[address].settled))  # type: ignore[misc]
+        self.lanes = [Lane(self, node) for node in self.graph.sources]
+        by_node = {lane.source.id: lane for lane in self.lanes}
+        for lane in self.lanes:
+            self._workers += [asyncio.ensure_future(work) for work in lane.workers()]
+        for node, address, source in opened:
+            await self._patiently(address, source.open)
+            self.sources[address] = (by_node[node.id], source)
+            self._pumps.append(asyncio.ensure_future(by_node[node.id].pump(source)))
+        self.ready = True
+
+    async def run(self) -> None:
+        """Until every source has ended, or something breaks that nobody foresaw: that is raised."""
+        running = [*self._pumps, *self._workers]
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+
+    async def stop(self, grace: float = 25.0) -> None:
+        """Take nothing new, finish what runs within `grace` seconds, confirm it, and close everything."""
+        self.stopping = True
+        self.ready = False
+        for _, source in self.sources.values():
+            source.stop()
+        self._open_gate()
+        try:
+            async with asyncio.timeout(grace):
+                await self.drained()
+        except TimeoutError:
+            log.warning("%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace)
+        for task in [*self._workers, *self._pumps, *self._work]:
+            task.cancel()
+        await asyncio.gather(*self._workers, *self._pumps, *self._work, return_exceptions=True)
+        await self._close()
+
+    async def drained(self) -> None:
+        """Wait until the sources are read out, every event taken has ended, and every action is settled."""
+        await asyncio.gather(*self._pumps)
+        for lane in self.lanes:
+            lane.feed.close()
+        await asyncio.gather(*self._workers)
+        while self._work or any(lane.trouble.flights for lane in self.lanes) or not all(box.idle for box in self.outboxes.values()):
+            for box in self.outboxes.values():
+                box.flush()
+                await box.sink.flush()
+            if self._work:
+                await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
+            for lane in self.lanes:
+                lane.redo() if lane.program.form == "loop" else lane.feed.wake()
+            await asyncio.sleep(0 if self._work else 0.005)
+
+    async def _close(self) -> None:
+        for address, (_, source) in self.sources.items():
+            await self._quietly(address, source.close)
+        for address, box in self.outboxes.items():
+            await self._quietly(address, box.sink.close)
+        await self._quietly("resources", self._exits.aclose)
+        await self._quietly("store", self.store.close)
+        await self._quietly("site", self.site.close)
+
+    async def _quietly(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
+        """Closing goes on with the next when one fails."""
+        try:
+            await close()
+        except Exception as error:
+            log.warning("%s did not close: %s", what, error)
+
+    async def _patiently(self, what: str, open_it: Callable[[], Awaitable[None]]) -> None:
+        """Open, and while the server does not answer, say so and try again, ever more slowly."""
+        delay = 0.25
+        while True:
+            try:
+                await open_it()
+            except Unavailable as error:
+                if what not in self._waits:
+                    log.warning("waiting for %s: %s", what, error)
+                self._waits[what] = str(error)
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 5.0)
+            else:
+                if self._waits.pop(what, None) is not None:
+                    log.warning("%s answers", what)
+                return
+
+    async def _load_model(self, ref: str) -> None:
+        assert self._load is not None
+        self.models[ref] = await self._load(ref)
+
+    # -- what lanes and trouble need -----------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the slots: a retry, a dead letter. Only failures pay for a task."""
+        task = asyncio.ensure_future(work)
+        self._work.add(task)
+        task.add_done_callback(self._spawned)
+
+    def _spawned(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a failure could not be dealt with", exc_info=task.exception())
+
+    def shut(self) -> bool:
+        """Whether nothing new may start."""
+        return bool(self.outages.down) or self._unconfirmed_now() > UNCONFIRMED
+
+    async def opened(self) -> None:
+        """Wait until something new may start."""
+        while self.shut() and not self.stopping:
+            if self._opened is None or self._opened.done():
+                self._opened = asyncio.get_running_loop().create_future()
+            await self._opened
+
+    def wake(self) -> None:
+        """Something that kept events from starting is over."""
+        self._open_gate()
+        for lane in self.lanes:
+            if lane.program.form == "loop":
+                lane.redo()
+            else:
+                lane.feed.wake()
+
+    def relieved(self) -> None:
+        """Actions were confirmed: there may be room for new events."""
+        if self._opened is not None and not self.shut():
+            self.wake()
+
+    def _open_gate(self) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_result(None)
+
+    def _unconfirmed_now(self) -> int:
+        return sum(box.unsettled for box in self.outboxes.values())
+
+    def event_id(self, batch: Batch, index: int, payload: Any) -> str:
+        """The id of an event of any lane."""
+        lane = next((lane for lane in self.lanes if batch in lane.open), self.lanes[0])
+        return lane.identify(batch, index, payload)
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def _sinks(self) -> dict[str, Sink]:
+        """One sink and one outbox for each endpoint that is acted to."""
+        sinks: dict[str, Sink] = {}
+        for act in self.graph.acts:
+            for declared in act.to:
+                endpoint = self._endpoint(declared)
+                if endpoint.address == "reply" or endpoint.address in sinks:
+                    continue
+                sinks[endpoint.address] = sink = endpoint.sink(self.site)
+                self.outboxes[endpoint.address] = Outbox(
+                    sink,
+                    endpoint.address,
+                    clock=self.clock,
+                    outage=self.outages.report,
+                    recovered=self.outages.clear,
+                    undelivered=self._undelivered,
+                    settled=self._settled if sink.ordered else self._settled_holding,
+                    relieved=self.relieved,
+                )
+        self.holding = self.graph.order != "none" and any(not sink.ordered for sink in sinks.values())
+        return sinks
+
+    def _settled(self, message: Message) -> None:
+        batch: Batch = message.batch
+        self._confirmed += 1
+        if self._confirmed % 128 == 0 and batch.received:
+            self.metrics.decided(max(self.clock.monotonic() - batch.received, 0.0))
+        batch.settle(message.index)
+
+    def _settled_holding(self, message: Message) -> None:
+        self._settled(message)
+        for lane in self.lanes:
+            lane.unhold(message)
+            if lane.program.form == "loop":
+                lane.redo()
+
+    def _undelivered(self, message: Message, error: BaseException) -> None:
+        lane = next((lane for lane in self.lanes if message.batch in lane.open), self.lanes[0])
+        lane.trouble.undelivered(message, message.stage, error)
+        lane.unhold(message)
+
+    def names(self, lane: Lane) -> dict[str, Any]:
+        """Everything the written functions of a lane call, under the names they use."""
+        names = lane.engine_names() | {f"r_{name}": resource for name, resource in self.resources.items()}
+        for node in self.graph:
+            match node:
+                case nodes.Transform() | nodes.Filter():
+                    names |= self._function(node.function, str(node.id))
+                    names[f"nothing{node.id}"] = _nothing(node.stage)
+                case nodes.Of():
+                    names[f"type{node.id}"] = node.type
+                case nodes.Enrich():
+                    for name, item in node.items:
+                        names |= self._item(item, f"{node.id}_{name}")
+                case nodes.Infer():
+                    names |= self._inference(node)
+                case nodes.Act():
+                    names |= self._function(node.function, str(node.id))
+                    names[f"build{node.id}"] = self._acting(node, lane).build
+        return names
+
+    def _function(self, function: Function | None, tag: str) -> dict[str, Any]:
+        if function is None:
+            return {}
+        names: dict[str, Any] = {f"f{tag}": function.target}
+        if function.many:
+            many = ListCaller(
+                function.target,
+                function.takes,
+                clock=self.clock,
+                coroutine=function.kind == "coroutine",
+                max=function.max,
+                timeout=function.timeout,
+                thread=function.thread,
+            )
+            return names | {f"ask{tag}": many.ask, f"ask_many{tag}": many.ask_many}
+        if not function.inline:
+            one = Caller(
+                function.target,
+                function.takes,
+                clock=self.clock,
+                coroutine=function.kind == "coroutine",
+                timeout=function.timeout,
+                default=function.default,
+                cache=function.cache,
+                thread=function.thread,
+            )
+            names[f"ask{tag}"] = one.ask
+        return names
+
+    def _item(self, item: Any, tag: str) -> dict[str, Any]:
+        if isinstance(item, Function):
+            return self._function(item, tag)
+        asker: Any = item.open(self.store)
+        default = getattr(item, "default", MISSING)
+        names = {f"question{tag}": asker.question}
+        if default is not MISSING and self.graph.latency_budget is not None:
+            asker = Bounded(asker, default, self.clock)
+        return names | {f"ask{tag}": asker.ask, f"ask_many{tag}": asker.ask_many}
+
+    def _inference(self, node: nodes.Infer) -> dict[str, Any]:
+        def loaded(ref: str | None) -> Any:
+            if ref is None:
+                return None
+            predictor, rows = self.models[ref]
+            kind = node.features_type
+            if node.many and getattr(kind, "__origin__", None) is list:
+                kind = kind.__args__[0]
+            return predictor, rows(kind)
+
+        tag = str(node.id)
+        inference = Inference(
+            loaded(node.model),
+            clock=self.clock,
+            challenger=loaded(node.challenger),
+            share=node.share,
+            shadow=loaded(node.shadow),
+            many=node.many,
+        )
+        names = {f"question{tag}": inference.question, f"ask{tag}": inference.ask, f"ask_many{tag}": inference.ask_many}
+        if node.features is not None:
+            names |= {f"f{tag}": node.features.target} | self._function(node.features, tag) | names
+        if node.fallback is not None:
+            names |= {f"fallback{tag}": node.fallback.target, f"fallen{tag}": fallen}
+        return names
+
+    def _acting(self, node: nodes.Act, lane: Lane) -> Acting:
+        targets = []
+        for declared in node.to:
+            if declared.address == "reply":
+                targets.append(Target(_reply, "reply", None))
+                continue
+            endpoint = self._endpoint(declared)
+            _, _, to = endpoint.address.partition(":")
+            targets.append(Target(self.outboxes[endpoint.address].push, to, filler(to) if braces(to) else None))
+        return Acting(
+            node.stage,
+            self.graph.name,
+            targets,
+            key=None if node.key is None else _first_of(node.key),
+            identify=lane.identify,
+            clock=self.clock.time,
+        )
+
+    # -- seen from outside ---------------------------------------------------------------------------------------
+
+    def problems(self) -> list[str]:
+        """What keeps the pipeline from being ready, one line each; empty when it is."""
+        found = [f"waiting for {what}: {why}" for what, why in self._waits.items()]
+        found += [f"{address}: {source.problem}" for address, (_, source) in self.sources.items() if source.problem]
+        found += [f"{address}: {box.sink.problem}" for address, box in self.outboxes.items() if box.sink.problem]
+        found += [f"store: {self.store.problem}"] if self.store.problem else []
+        found += [f"{dependency} is not available: {why}" for dependency, (_, why) in self.outages.down.items()]
+        if self.stopping:
+            found.append("stopping")
+        elif not self.ready and not found:
+            found.append("starting")
+        return found
+
+    def statistics(self) -> dict[str, Mapping[str, float]]:
+        """The engine's counts, by metric and name."""
+        events = {lane.source.stage: lane.received for lane in self.lanes}
+        filtered: dict[str, float] = {}
+        failures: dict[str, float] = {}
+        for lane in self.lanes:
+            for node in self.graph:
+                if lane.counts[node.id]:
+                    name = node.stage or f"{node.kind} {node.id}"
+                    filtered[name] = filtered.get(name, 0) + lane.counts[node.id]
+            for stage, count in lane.trouble.failures.items():
+                failures[stage] = failures.get(stage, 0) + count
+        lags = {address: source.lag() for address, (_, source) in self.sources.items()}
+        store = getattr(self.store, "statistics", dict)()
+        models = {ref: getattr(predictor, "statistics", dict)() for ref, (predictor, _) in self.models.items()}
+        return {
+            "events": events,
+            "actions": {address: box.confirmed for address, box in self.outboxes.items()},
+            "filtered": filtered,
+            "failures": failures,
+            "retries": {self.graph.name: sum(lane.trouble.retries for lane in self.lanes)},
+            "dead_letters": {self.graph.name: self.letters.written},
+            "in_flight": {lane.source.stage: lane.in_flight for lane in self.lanes},
+            "unconfirmed": {address: box.unsettled for address, box in self.outboxes.items()},
+            "lag": {address: lag for address, lag in lags.items() if lag is not None},
+            "outage": dict.fromkeys(self.outages.down, 1),
+            "store": {name: value for name, value in _mapping(store).items() if isinstance(value, int | float)},
+            "model_batch": {ref: float(_mapping(found).get("mean_batch", 0.0)) for ref, found in models.items()},
+        }
+
+
+def _mapping(statistics: Any) -> Mapping[str, Any]:
+    if isinstance(statistics, Mapping):
+        return statistics
+    return {name: getattr(statistics, name) for name in getattr(statistics, "__slots__", ()) or vars(statistics)}
+
+
+def _reply(message: Message) -> None:
+    """Keep a reply with its record: the waiting sender gets it when the event is finished."""
+    answers = message.batch.answers.setdefault(message.index, [])
+    if isinstance(answers, list):
+        answers.append(message)
+    message.batch.settle(message.index)
+
+
+def _first_of(by: Any) -> Callable[[Any, Any], Any]:
+    """Read a key from the action's data, else from the payload."""
+
+    def read(data: Any, payload: Any) -> Any:
+        for one in (data, payload):
+            try:
+                return getter(by, isinstance(one, Mapping))(one)
+            except (AttributeError, KeyError, TypeError):
+                continue
+        raise Reject(f"neither the action nor the payload has the key {by!r}")
+
+    return read
+
+
+def _nothing(stage: str) -> Reject:
+    return Reject(f"{stage!r} returned None: to drop events use .filter(...), or yield the ones to keep")

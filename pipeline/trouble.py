@@ -1,0 +1,320 @@
+"""What happens to an event that failed: tried again where it failed, kept as a dead letter, refused to its sender,
+or, in an outage, held until the dependency is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from penstock.connectors import Batch, Message, Refusal
+from penstock.errors import BadEvent, PenstockError, Unavailable, Undeliverable
+from penstock.pipeline.clock import Clock
+from penstock.pipeline.graph import Graph
+from penstock.pipeline.letters import Letter, Letters, as_text, users_line
+from penstock.pipeline.program import Found, Program
+from penstock.stages.outcome import Reject, Retries, Retry
+from penstock.stages.payload import refused, text_of
+
+log = logging.getLogger("penstock")
+
+FIRST_PROBE = 0.1
+LONGEST_PROBE = 5.0
+
+
+class Part:
+    """One place in which an event failed, and how often it has."""
+
+    __slots__ = ("attempts", "error", "found")
+
+    def __init__(self, found: Found, error: BaseException) -> None:
+        self.found = found
+        self.error = error
+        self.attempts = 1
+
+
+class Flight:
+    """An event in trouble: what it was, what it has done, and the places where it still has to go on."""
+
+    __slots__ = ("batch", "index", "key", "letters", "open", "out", "parts", "payload", "trouble")
+
+    def __init__(self, trouble: Trouble, batch: Batch, index: int, key: Any, payload: Any, out: Any) -> None:
+        self.trouble = trouble
+        self.batch = batch
+        self.index = index
+        self.key = key
+        self.payload = payload
+        self.out = out
+        self.parts: list[Part] = []
+        self.open = 0
+        self.letters: list[str] = []
+
+
+class Host(Protocol):
+    """What trouble needs of the engine."""
+
+    graph: Graph
+    clock: Clock
+    letters: Letters
+    stopping: bool
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+    def wake(self) -> None: ...
+    def event_id(self, batch: Batch, index: int, payload: Any) -> str: ...
+
+
+class Outages:
+    """Which dependencies are down, since when, and the work that waits for each.
+
+    One piece of waiting work at a time probes; when it gets through, everything else goes on.
+    """
+
+    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
+        self.clock = clock
+        self.wake = wake
+        self.down: dict[str, tuple[float, str]] = {}
+        self._waiting: dict[str, list[Callable[[], None]]] = defaultdict(list)
+        self._delay: dict[str, float] = {}
+        self._probing: set[str] = set()
+
+    def report(self, dependency: str, error: Unavailable) -> None:
+        """This dependency does not answer."""
+        if dependency not in self.down:
+            log.warning("%s is not available (%s): nothing new is read until it answers", dependency, error.reason)
+            self.down[dependency] = (self.clock.time(), error.reason)
+
+    def hold(self, dependency: str, error: Unavailable, again: Callable[[], None]) -> None:
+        """Run `again` when the dependency is back, or as the probe that finds out."""
+        self.report(dependency, error)
+        self._waiting[dependency].append(again)
+        if dependency not in self._probing:
+            self._probing.add(dependency)
+            delay = self._delay.get(dependency, FIRST_PROBE)
+            self._delay[dependency] = min(delay * 2, LONGEST_PROBE)
+            self.clock.call_later(delay, lambda: self._probe(dependency))
+
+    def clear(self, dependency: str) -> None:
+        """The dependency answered."""
+        since = self.down.pop(dependency, None)
+        self._delay.pop(dependency, None)
+        if since is not None:
+            log.warning("%s is available again, after %.1f s", dependency, self.clock.time() - since[0])
+        for again in self._waiting.pop(dependency, []):
+            again()
+        self.wake()
+
+    def _probe(self, dependency: str) -> None:
+        self._probing.discard(dependency)
+        waiting = self._waiting.get(dependency)
+        if waiting:
+            waiting.pop(0)()
+        elif dependency in self.down:
+            self.clear(dependency)
+
+
+class Trouble:
+    """Failures of one source's events."""
+
+    def __init__(self, host: Host, outages: Outages, finish: Callable[[Flight], None], *, slots: int) -> None:
+        self.host = host
+        self.outages = outages
+        self.finish = finish
+        self.program: Program | None = None
+        self.room = asyncio.Semaphore(slots)
+        self.flights = 0
+        self.retries = 0
+        self.failures: dict[str, int] = defaultdict(int)
+
+    # -- called by the written functions -------------------------------------------------------------------------
+
+    def failed(
+        self, error: BaseException, flight: Flight | None, batch: Batch, index: int, out: Any, payload: Any = None, key: Any = None
+    ) -> Flight:
+        """Note where an event failed. Raises `error` again where it is not the event's but the process's end."""
+        if fatal(error):
+            raise error
+        assert self.program is not None
+        found = self.program.find(error.__traceback__) or Found(self.program.source.id, payload, (), ())
+        if flight is None:
+            flight = Flight(self, batch, index, key, payload if payload is not None else found.origin, out)
+        flight.parts.append(Part(found, error))
+        return flight
+
+    def refuse(self, error: BaseException, batch: Batch, index: int) -> None:
+        """A record that could not be admitted: not the declared payload, or without its key."""
+        if fatal(error):
+            raise error
+        assert self.program is not None
+        flight = Flight(self, batch, index, None, None, None)
+        flight.parts.append(Part(Found(self.program.source.id, None, (), ()), error))
+        self.troubled(flight)
+
+    def troubled(self, flight: Flight) -> None:
+        """Decide what happens to each place where this event failed."""
+        self.flights += 1
+        self._decide(flight)
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def _decide(self, flight: Flight) -> None:
+        parts, flight.parts = flight.parts, []
+        flight.open += len(parts)
+        for part in parts:
+            self.failures[self._stage(part)] += 1
+            self._one(flight, part)
+        if flight.open == 0:
+            self._end(flight)
+
+    def _one(self, flight: Flight, part: Part) -> None:
+        error, retries = part.error, self._retries(part)
+        if isinstance(error, Unavailable):
+            self.outages.hold(error.dependency, error, lambda: self._again(flight, part))
+        elif self._final(part, retries) or self.host.stopping and flight.batch.waited:
+            self.host.spawn(self._kept(flight, part))
+        else:
+            delay = error.after if isinstance(error, Retry) else retries.delay(part.attempts, random.random())
+            self.retries += 1
+            log.info(
+                "event %s failed in %s (try %d of %d, %s): again in %.3f s",
+                self.host.event_id(flight.batch, flight.index, flight.payload),
+                self._stage(part),
+                part.attempts,
+                retries.attempts,
+                _reason(error),
+                delay,
+            )
+            self.host.clock.call_later(delay, lambda: self._again(flight, part))
+
+    def _final(self, part: Part, retries: Retries) -> bool:
+        error = part.error
+        if part.found.node == self._source or isinstance(error, Reject | BadEvent | Undeliverable):
+            return True
+        worth = isinstance(error, Retry) or isinstance(error, retries.on)
+        return not worth or part.attempts >= retries.attempts
+
+    def _retries(self, part: Part) -> Retries:
+        return self.host.graph.node(part.found.node).retry or self.host.graph.retry
+
+    def _again(self, flight: Flight, part: Part) -> None:
+        self.host.spawn(self._resume(flight, part))
+
+    async def _resume(self, flight: Flight, part: Part) -> None:
+        """Go on where the event failed, with what that stage had been given."""
+        assert self.program is not None
+        found = part.found
+        if found.node == self._source:
+            await self._kept(flight, part)
+            return
+        run = self.program.resume(found)
+        values = [value for _, value in found.scope]
+        async with self.room:
+            await run(flight, flight.batch, flight.index, flight.payload, flight.key, flight.out, found.payload, *values, *found.path)
+        for one in flight.parts:
+            if one.found.node == found.node and one.found.path == found.path:
+                one.attempts = part.attempts + (0 if isinstance(one.error, Unavailable) else 1)
+        if isinstance(part.error, Unavailable) and not any(isinstance(one.error, Unavailable) for one in flight.parts):
+            self.outages.clear(part.error.dependency)
+        flight.open -= 1
+        self._decide(flight)
+
+    async def _kept(self, flight: Flight, part: Part) -> None:
+        """Give up on one place of the event: refuse it to a sender that waits, or keep a dead letter."""
+        error = refused(part.error) if part.found.node == self._source else None
+        failure = error or part.error
+        if flight.batch.waited and not isinstance(failure, Reject):
+            flight.batch.answer(flight.index, _refusal(failure))
+        else:
+            await self.keep(flight, self._stage(part), failure, part)
+        flight.open -= 1
+        self._decide(flight)
+
+    async def keep(self, flight: Flight, stage: str, error: BaseException, part: Part | None = None) -> None:
+        """Write the dead letter; in an outage of the store, wait for it however long that takes."""
+        letter = self._letter(flight, stage, error, part)
+        while True:
+            try:
+                await self.host.letters.write(letter)
+                break
+            except Unavailable as outage:
+                back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self.outages.hold(outage.dependency, outage, lambda back=back: back.done() or back.set_result(None))  # type: ignore[misc]
+                await back
+        flight.letters.append(letter.id)
+        log.warning("event %s is kept as dead letter %s: %s: %s", letter.event, letter.id, stage, letter.reason)
+        if flight.batch.waited:
+            flight.batch.answer(flight.index, Refusal(422, letter.reason, letter=letter.id))
+
+    def _letter(self, flight: Flight, stage: str, error: BaseException, part: Part | None) -> Letter:
+        event = flight.batch.event(flight.index)
+        data, encoding = as_text(event.data)
+        identity = self.host.event_id(flight.batch, flight.index, flight.payload)
+        path = "".join(f".{step}" for step in part.found.path) if part is not None else ""
+        return Letter(
+            id=f"{identity}/{stage}{path}",
+            event=identity,
+            stage=stage,
+            error=type(error).__name__,
+            reason=_reason(error),
+            where=users_line(error),
+            attempts=part.attempts if part is not None else 1,
+            at=self.host.clock.time(),
+            topic=event.topic,
+            key=event.key or text_of(flight.key),
+            headers=dict(event.headers),
+            data=data,
+            encoding=encoding,
+            source=event.source,
+            type=event.type,
+            time=event.time,
+            informed=flight.batch.waited,
+            done=tuple(message.id for _, message in flight.out or ()),
+        )
+
+    def undelivered(self, message: Message, stage: str, error: BaseException) -> None:
+        """A sink refused this action for good."""
+        self.failures[stage] += 1
+        self.host.spawn(self._undelivered(message, stage, error))
+
+    async def _undelivered(self, message: Message, stage: str, error: BaseException) -> None:
+        flight = Flight(self, message.batch, message.index, message.key, None, None)
+        await self.keep(flight, stage, error)
+        message.batch.settle(message.index)
+
+    def _end(self, flight: Flight) -> None:
+        self.flights -= 1
+        self.finish(flight)
+
+    @property
+    def _source(self) -> int:
+        assert self.program is not None
+        return self.program.source.id
+
+    def _stage(self, part: Part) -> str:
+        node = self.host.graph.node(part.found.node)
+        return node.stage or f"{node.kind} {node.id}"
+
+
+def fatal(error: BaseException) -> bool:
+    """Whether this is not the event's failure but the end of the task or the process."""
+    if isinstance(error, GeneratorExit | KeyboardInterrupt):
+        return True
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        return task is not None and task.cancelling() > 0
+    return False
+
+
+def _reason(error: BaseException) -> str:
+    text = str(error)
+    return text if isinstance(error, PenstockError) and text else f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _refusal(error: BaseException) -> Refusal:
+    if isinstance(error, BadEvent):
+        return Refusal(error.status, error.reason, path=error.path)
+    if isinstance(error, Undeliverable):
+        return Refusal(422, _reason(error))
+    return Refusal(503, _reason(error), retry_after=1.0)
