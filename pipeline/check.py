@@ -207,7 +207,7 @@ class _Checker:
         return Enrich(number, stage, draft.inputs, draft.where, payload, scope, None, tuple(items))
 
     def _infer(self, number: int, draft: Draft) -> Node:
-        from penstock.models import Prediction
+        from penstock.models.prediction import Prediction
 
         given, where = draft.given, draft.where
         payload, before = self._before(draft)

@@ -36,8 +36,11 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's own clock and the running loop's timers."""
 
-    time = staticmethod(time.time)
-    monotonic = staticmethod(time.monotonic)
+    def time(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
 
     def call_later(self, delay: float, call: Callable[[], Any]) -> Timer:
         return asyncio.get_running_loop().call_later(delay, call)

@@ -101,19 +101,18 @@ class Lane:
         raise BadEvent("the record has no value (a tombstone), and the schema does not admit None", status=422)
 
     def identify(self, batch: Batch, index: int, payload: Any) -> str:
-        """The event's id: the declared field, else what the transport gives."""
-        if self.identity is not None and payload is not None:
-            found = self.identity(payload)
-            if found is not None:
-                return text_of(found)
-        return batch.position(index)
+        """What the ids of the event's actions begin with: the declared field, else its position."""
+        return self._declared(payload) or batch.position(index)
+
+    def _declared(self, payload: Any) -> str:
+        return text_of(self.identity(payload)) if self.identity is not None and payload is not None else ""
 
     def describe(self, batch: Batch, index: int, payload: Any, key: Any) -> Event:
         """The `event` that a function asked for."""
         event = batch.event(index)
         time = self.time(payload) if self.time is not None else None
         return Event(
-            self.identify(batch, index, payload),
+            self._declared(payload) or event.id,
             event.source,
             event.type,
             event.subject,
@@ -143,6 +142,8 @@ class Lane:
         else:
             batch.settle(index)
         self.feed.free(flight.key)
+        if self.program.form == "loop":
+            self.redo()
 
     def deliver_holding(self, batch: Batch, index: int, out: Sent, key: Any) -> bool:
         """Deliver; where a sink keeps no order, the key stays in flight until its messages have settled."""

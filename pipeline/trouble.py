@@ -139,7 +139,8 @@ class Trouble:
         assert self.program is not None
         found = self.program.find(error.__traceback__) or Found(self.program.source.id, payload, (), ())
         if flight is None:
-            flight = Flight(self, batch, index, key, payload if payload is not None else found.origin, out)
+            origin = payload if payload is not None else found.origin
+            flight = Flight(self, batch, index, key, None if found.node == self._source else origin, out)
         flight.parts.append(Part(found, error))
         return flight
 

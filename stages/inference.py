@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol
 from zlib import crc32
 
-from penstock.models import Prediction
+from penstock.models.prediction import Prediction
 from penstock.stages.caller import Time
 from penstock.stages.helper import Failure
 from penstock.stages.payload import text_of
