@@ -5,7 +5,8 @@
     ├── ConfigError         a setting is missing or wrong; names the setting
     ├── Unavailable         a dependency does not answer now and may later: an outage, never the event's fault
     ├── BadEvent            these bytes can never become the declared payload
-    └── Undeliverable       a sink refused this one action for good
+    ├── Undeliverable       a sink refused this one action for good
+    └── NotPublished        a trained model was refused, and no version of it was written
 """
 
 from __future__ import annotations
@@ -50,3 +51,7 @@ class BadEvent(PenstockError):
 
 class Undeliverable(PenstockError):
     """A sink refused one action for good (too large, a 4xx answer): the event's own failure."""
+
+
+class NotPublished(PenstockError):
+    """A trained model was refused: it cannot be exported, or answers otherwise once it is. Nothing was written."""
