@@ -128,7 +128,9 @@ class Store(Protocol):
     def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> Awaitable[str]:
         """Append to a log and return the entry's place. With an `id` it is written once, however often it is sent."""
 
-    def entries(self, stream: str, *, after: str = "", count: int = 100) -> Awaitable[list[tuple[str, dict[str, bytes]]]]:
+    def entries(
+        self, stream: str, *, after: str = "", count: int = 100
+    ) -> Awaitable[list[tuple[str, dict[str, bytes]]]]:
         """Entries of a log in order, from the one that follows the place `after`."""
 
     def length(self, stream: str) -> Awaitable[int]:

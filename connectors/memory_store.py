@@ -1,0 +1,116 @@
+"""The store inside the process: for the harness and for tests, on a clock that they move."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from penstock.connectors.command import encoded
+from penstock.connectors.reply import ReplyError
+
+Log: TypeAlias = list[tuple[int, dict[str, bytes]]]
+
+
+class MemoryStore:
+    """`Store` in a dict: what a server would answer, and nothing kept beyond the process.
+
+    `clock` tells seconds; keys with a `ttl` expire by it.
+
+    >>> import asyncio
+    >>> store = MemoryStore()
+    >>> asyncio.run(store.write_hash("card:7", {"mean": 41.5}))
+    >>> asyncio.run(store.read_hashes(["card:7"], ["mean", "limit"]))
+    [[b'41.5', None]]
+    """
+
+    clock: Callable[[], float]
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.problem: str | None = None
+        self.clock = clock
+        self._keys: dict[str, bytes | dict[bytes, bytes] | Log] = {}
+        self._expiry: dict[str, float] = {}
+        self._ids: dict[str, dict[str, str]] = {}
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def close(self) -> None:
+        """What is kept stays, so that a pipeline can be started again on it."""
+
+    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        found = (self._get(key) for key in keys)
+        return [value if isinstance(value, bytes) else None for value in found]
+
+    async def read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> list[list[bytes | None] | None]:
+        names = [field.encode() for field in fields]
+        found = await self.read_maps(keys)
+        return [None if values is None else [values.get(name) for name in names] for values in found]
+
+    async def read_maps(self, keys: Sequence[str]) -> list[dict[bytes, bytes] | None]:
+        found = [self._get(key) for key in keys]
+        return [{} if values is None else dict(values) if isinstance(values, dict) else None for values in found]
+
+    async def write(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        self._keys[key] = value
+        self._expiry.pop(key, None)
+        if ttl is not None:
+            self._expiry[key] = self.clock() + ttl
+
+    async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
+        kept = self._get(key)
+        if kept is None and values:
+            kept = self._keys[key] = {}
+        if isinstance(kept, dict):
+            kept.update({field.encode(): encoded(value) for field, value in values.items()})
+        elif values:
+            raise _wrong(key)
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        count = 0
+        for key in keys:
+            count += self._get(key) is not None
+            self._keys.pop(key, None)
+            self._expiry.pop(key, None)
+            self._ids.pop(key, None)
+        return count
+
+    async def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> str:
+        log = self._log(stream)
+        known = self._ids.setdefault(stream, {})
+        if id in known:
+            return known[id]
+        number = log[-1][0] + 1 if log else 1
+        self._keys[stream] = log
+        log.append((number, dict(entry)))
+        if id:
+            known[id] = f"{number}-0"
+        return f"{number}-0"
+
+    async def entries(self, stream: str, *, after: str = "", count: int = 100) -> list[tuple[str, dict[str, bytes]]]:
+        log = self._log(stream)
+        start = bisect_right(log, int(after.partition("-")[0]), key=lambda item: item[0]) if after else 0
+        return [(f"{number}-0", dict(entry)) for number, entry in log[start : start + count]]
+
+    async def length(self, stream: str) -> int:
+        return len(self._log(stream))
+
+    def _get(self, key: str) -> bytes | dict[bytes, bytes] | Log | None:
+        expiry = self._expiry.get(key)
+        if expiry is not None and expiry <= self.clock():
+            del self._keys[key], self._expiry[key]
+        return self._keys.get(key)
+
+    def _log(self, stream: str) -> Log:
+        log = self._get(stream)
+        if log is None:
+            return []
+        if isinstance(log, list):
+            return log
+        raise _wrong(stream)
+
+
+def _wrong(key: str) -> ReplyError:
+    return ReplyError(f"WRONGTYPE {key} holds another kind of value")

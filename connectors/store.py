@@ -1,0 +1,133 @@
+"""The store in Redis or Valkey: keyed state over one multiplexed connection."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, cast
+
+from penstock.connectors.command import Argument, Prepared, pack
+from penstock.connectors.connection import Connection, Statistics
+from penstock.connectors.site import Site
+
+APPEND = """\
+local place = redis.call('HGET', KEYS[2], ARGV[1])
+if not place then
+  place = redis.call('XADD', KEYS[1], '*', unpack(ARGV, 2))
+  redis.call('HSET', KEYS[2], ARGV[1], place)
+end
+return place
+"""
+"""Appends an entry under an id unless the id is known, in one step of the server; the place either way."""
+
+_MAP = Prepared(("HGETALL",))
+
+
+class RedisStore:
+    """`Store` on the server that `PENSTOCK_STORE` names. Keys are used as they are given.
+
+    Reads, `write`, `write_hash`, `delete` and appends with an `id` are sent again when their reply is lost, for doing
+    them twice is doing them once; an append without one then raises `Unavailable`, its outcome unknown.
+
+    An append with an `id` is one script: the hash `{stream}:ids` (that name with its braces, so that a cluster keeps
+    both keys together) holds the place of each id; an id that is there is not appended again. The ids live as long
+    as their stream: `delete` removes both.
+
+        store = RedisStore(Site(Settings({"PENSTOCK_STORE": "redis://localhost:6379/0"})))
+        await store.open()
+        await store.write_hash("card:7", {"mean": 41.5, "limit": 500})
+        await store.read_hashes(["card:7"], ["mean", "limit"])   # [[b"41.5", b"500"]]
+    """
+
+    clock: Callable[[], float]
+
+    def __init__(self, site: Site) -> None:
+        self.connection = Connection(site.settings.store().url, name="store")
+        self.clock = time.monotonic
+
+    @property
+    def problem(self) -> str | None:
+        """None while the server answers, else one line that says why not."""
+        return self.connection.problem
+
+    def statistics(self) -> Statistics:
+        """What the connection has done, and what waits on it."""
+        return self.connection.statistics()
+
+    async def open(self) -> None:
+        """Connect. Raises `Unavailable` where the server does not answer, `ConfigError` where it refuses the login."""
+        await self.connection.open()
+
+    async def close(self) -> None:
+        """Leave. Safe to call twice."""
+        await self.connection.close()
+
+    async def read(self, keys: Sequence[str]) -> list[bytes | None]:
+        if not keys:
+            return []
+        [values] = await self.connection.ask(pack("MGET", *keys), again=True)
+        return cast("list[bytes | None]", values)
+
+    def read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> Awaitable[list[list[bytes | None] | None]]:
+        return self._each(_hash(tuple(fields)), keys)
+
+    def read_maps(self, keys: Sequence[str]) -> Awaitable[list[dict[bytes, bytes] | None]]:
+        return self._each(_MAP, keys)
+
+    async def write(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
+        expiry: tuple[Argument, ...] = () if ttl is None else ("PX", max(1, round(ttl * 1000)))
+        await self.connection.ask(pack("SET", key, value, *expiry), again=True)
+
+    async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
+        if values:
+            await self.connection.ask(pack("HSET", key, *_flat(values)), again=True)
+
+    async def delete(self, keys: Sequence[str]) -> int:
+        if not keys:
+            return 0
+        packed = pack("DEL", *keys) + pack("DEL", *[_ids(key) for key in keys])
+        count, _ = await self.connection.ask(packed, 2, again=True)
+        return int(count)
+
+    async def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> str:
+        if id:
+            command = pack("EVAL", APPEND, 2, stream, _ids(stream), id, *_flat(entry))
+        else:
+            command = pack("XADD", stream, "*", *_flat(entry))
+        [place] = await self.connection.ask(command, again=bool(id))
+        return cast(bytes, place).decode()
+
+    async def entries(self, stream: str, *, after: str = "", count: int = 100) -> list[tuple[str, dict[str, bytes]]]:
+        command = pack("XRANGE", stream, f"({after}" if after else "-", "+", "COUNT", count)
+        [found] = await self.connection.ask(command, again=True)
+        return [(place.decode(), _entry(flat)) for place, flat in found]
+
+    async def length(self, stream: str) -> int:
+        [count] = await self.connection.ask(pack("XLEN", stream), again=True)
+        return int(count)
+
+    def _each(self, command: Prepared, keys: Sequence[str]) -> asyncio.Future[list[Any]]:
+        if not keys:
+            nothing: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+            nothing.set_result([])
+            return nothing
+        return self.connection.ask(command.pack_many(keys), len(keys), again=True, forgive="WRONGTYPE")
+
+
+@lru_cache(maxsize=256)
+def _hash(fields: tuple[str, ...]) -> Prepared:
+    return Prepared(("HMGET",), fields)
+
+
+def _ids(stream: str) -> str:
+    return f"{stream}:ids" if "{" in stream else f"{{{stream}}}:ids"
+
+
+def _flat(pairs: Mapping[str, Argument]) -> Iterable[Argument]:
+    return (part for pair in pairs.items() for part in pair)
+
+
+def _entry(flat: Sequence[bytes]) -> dict[str, bytes]:
+    return {name.decode(): value for name, value in zip(flat[::2], flat[1::2], strict=True)}

@@ -1,0 +1,114 @@
+"""What every store keeps to. Inherit the class, and give it a fixture `store` that is open."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from penstock.connectors import Store
+from penstock.connectors.reply import ReplyError
+
+
+class StoreContract:
+    """What holds for every store. Keys begin with the test's own name, for the store may be shared."""
+
+    async def test_plain_keys(self, store: Store) -> None:
+        await store.delete(["plain:1", "plain:2"])
+        await store.write("plain:1", b"\x00one")
+        await store.write("plain:2", b"")
+        assert await store.read(["plain:2", "plain:3", "plain:1"]) == [b"", None, b"\x00one"]
+        assert await store.read([]) == []
+        await store.write("plain:1", b"other")
+        assert await store.read(["plain:1"]) == [b"other"]
+
+    async def test_hashes(self, store: Store) -> None:
+        await store.delete(["hash:1", "hash:2"])
+        await store.write_hash("hash:1", {"text": "é", "bytes": b"\xff", "count": 7, "mean": 0.1})
+        await store.write_hash("hash:1", {"count": 8})
+        await store.write_hash("hash:1", {})
+        fields = ["count", "mean", "text", "none", "bytes"]
+        there = [b"8", b"0.1", "é".encode(), None, b"\xff"]
+        assert await store.read_hashes(["hash:1", "hash:2", "hash:1"], fields) == [there, [None] * 5, there]
+        assert await store.read_hashes([], fields) == []
+        whole = {b"count": b"8", b"mean": b"0.1", b"text": "é".encode(), b"bytes": b"\xff"}
+        assert await store.read_maps(["hash:2", "hash:1"]) == [{}, whole]
+        assert await store.read_maps([]) == []
+
+    async def test_numbers_are_kept_exactly(self, store: Store) -> None:
+        await store.delete(["exact"])
+        numbers = [0.1 + 0.2, 1e300, -0.0, 5e-324, 2**80, -1]
+        await store.write_hash("exact", {str(at): number for at, number in enumerate(numbers)})
+        [row] = await store.read_hashes(["exact"], [str(at) for at in range(len(numbers))])
+        assert row is not None
+        assert [type(number)(value or b"") for number, value in zip(numbers, row, strict=True)] == numbers
+
+    async def test_a_key_that_holds_something_else(self, store: Store) -> None:
+        await store.delete(["kind:plain", "kind:hash", "kind:log"])
+        await store.write("kind:plain", b"1")
+        await store.write_hash("kind:hash", {"a": 1})
+        await store.append("kind:log", {"a": b"1"})
+        assert await store.read(["kind:hash", "kind:plain", "kind:log"]) == [None, b"1", None]
+        assert await store.read_hashes(["kind:plain", "kind:hash", "kind:log"], ["a"]) == [None, [b"1"], None]
+        assert await store.read_maps(["kind:plain", "kind:hash", "kind:log"]) == [None, {b"a": b"1"}, None]
+        for key in ("kind:plain", "kind:log"):
+            with pytest.raises(ReplyError, match="WRONGTYPE"):
+                await store.write_hash(key, {"a": 1})
+        for key in ("kind:plain", "kind:hash"):
+            for broken in (store.append(key, {"a": b"1"}), store.append(key, {"a": b"1"}, id="1"), store.length(key)):
+                with pytest.raises(ReplyError, match="WRONGTYPE"):
+                    await broken
+            with pytest.raises(ReplyError, match="WRONGTYPE"):
+                await store.entries(key)
+
+    async def test_deleting_counts_what_there_was(self, store: Store) -> None:
+        await store.write("gone:1", b"1")
+        await store.write_hash("gone:2", {"a": 1})
+        assert await store.delete(["gone:1", "gone:2", "gone:3"]) == 2
+        assert await store.delete(["gone:1"]) == 0
+        assert await store.delete([]) == 0
+        assert await store.read(["gone:1"]) == [None]
+
+    async def test_many_callers_at_once(self, store: Store) -> None:
+        await asyncio.gather(*[store.write(f"many:{number}", b"%d" % number) for number in range(200)])
+        found = await asyncio.gather(*[store.read([f"many:{number}"]) for number in range(200)])
+        assert found == [[b"%d" % number] for number in range(200)]
+        assert await store.delete([f"many:{number}" for number in range(200)]) == 200
+
+    async def test_a_log_keeps_its_order(self, store: Store) -> None:
+        await store.delete(["log"])
+        assert await store.length("log") == 0
+        assert await store.entries("log") == []
+        places = [await store.append("log", {"n": b"%d" % number, "raw": b"\xff"}) for number in range(25)]
+        assert len(set(places)) == 25
+        assert await store.length("log") == 25
+        seen: list[tuple[str, dict[str, bytes]]] = []
+        while entries := await store.entries("log", after=seen[-1][0] if seen else "", count=10):
+            assert len(entries) <= 10
+            seen += entries
+        assert seen == [(place, {"n": b"%d" % number, "raw": b"\xff"}) for number, place in enumerate(places)]
+        assert await store.entries("log", after=places[20], count=2) == seen[21:23]
+
+    async def test_an_id_is_appended_once(self, store: Store) -> None:
+        await store.delete(["ids"])
+        first = await store.append("ids", {"n": b"1"}, id="letter-1")
+        second = await store.append("ids", {"n": b"2"}, id="letter-2")
+        assert first != second
+        assert await store.append("ids", {"n": b"other"}, id="letter-1") == first
+        again = await asyncio.gather(*[store.append("ids", {"n": b"3"}, id="letter-3") for _ in range(5)])
+        assert len(set(again)) == 1
+        assert await store.entries("ids") == [(first, {"n": b"1"}), (second, {"n": b"2"}), (again[0], {"n": b"3"})]
+        assert await store.delete(["ids"]) == 1
+        await store.append("ids", {"n": b"1"}, id="letter-1")
+        assert await store.length("ids") == 1, "with the log its ids are gone"
+
+    async def test_it_says_that_it_is_well(self, store: Store) -> None:
+        assert store.problem is None
+        before = store.clock()
+        assert store.clock() >= before
+
+    async def test_closing_twice(self, store: Store) -> None:
+        await store.close()
+        await store.close()
+        await store.open()
+        assert await store.read(["never"]) == [None]
