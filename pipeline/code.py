@@ -24,6 +24,7 @@ from typing import Any, Literal
 from penstock.connectors.template import names as braces
 from penstock.pipeline.graph import Act, End, Enrich, Filter, Function, Graph, Infer, Merge, Node, Of, Source, Transform
 from penstock.stages.function import MISSING
+from penstock.stages.payload import is_mapping
 
 Form = Literal["loop", "wave", "slot"]
 
@@ -149,14 +150,10 @@ class Writer:
             with text.block("for i in range(start, stop):"):
                 self._fresh()
                 with text.block("try:"):
-                    text.line("v0 = values[i]")
-                    with text.block("if v0.__class__ is bytes:"):
-                        text.line("v0 = decode(v0, batch, i)" if self.captured else "v0 = decode(v0)", self._origin())
-                    with text.block("elif v0 is None or v0.__class__ is BadEvent:"):
-                        text.line("v0 = unusual(v0)", self._origin())
+                    self._decode()
                     if self.keyed:
                         with text.block("if table:" if not self.holding else "if True:"):
-                            text.line("key = key_of(v0, batch, i)", self._origin())
+                            text.line(f"key = {self._key()}", self._origin())
                             with text.block("if key in table:"):
                                 text.line("park(batch, i, key)")
                                 self._settle_run()
@@ -177,6 +174,32 @@ class Writer:
                         text.line("deliver(batch, i, out)" if not self.holding else "deliver_holding(batch, i, out, key)")
             with text.block("if first < stop:"):
                 text.line("batch.settle_run(first, stop)")
+        return text
+
+    def admit(self) -> Text:
+        """What slots and waves begin with: records of a batch into rows that are ready, or wait behind their key."""
+        text = self.text
+        with text.block("def run(batch, start, stop):"):
+            text.line("values = batch.values")
+            with text.block("for i in range(start, stop):"):
+                with text.block("try:"):
+                    self._decode()
+                    text.line(f"key = {self._key()}")
+                    if self.source.key is None:
+                        with text.block("if key is None:"):
+                            text.line("push((batch, i, v0, None))")
+                            text.line("continue")
+                    else:
+                        with text.block("if key is None:"):
+                            text.line("raise keyless")
+                    if self.keyed:
+                        with text.block("if key in table:"):
+                            text.line("wait(key, (batch, i, v0, key))")
+                            text.line("continue")
+                        text.line("table[key] = None")
+                    text.line("push((batch, i, v0, key))")
+                with text.block("except BaseException as error:"):
+                    text.line("refuse(error, batch, i)")
         return text
 
     def slot(self) -> Text:
@@ -238,6 +261,23 @@ class Writer:
 
     # -- parts of the forms --------------------------------------------------------------------------------------
 
+    def _decode(self) -> None:
+        """From a record's value to its payload. Objects are payloads already."""
+        self.text.line("v0 = values[i]")
+        with self.text.block("if v0.__class__ is bytes:"):
+            self.text.line("v0 = decode(v0, batch, i)" if self.captured else "v0 = decode(v0)", self._origin())
+        with self.text.block("elif v0 is None or v0.__class__ is BadEvent:"):
+            self.text.line("v0 = unusual(v0)", self._origin())
+
+    def _key(self) -> str:
+        """The order key as an expression: a field is read in place, everything else through a function."""
+        by = self.source.key
+        if not isinstance(by, str) or self.graph.order == "partition":
+            return "key_of(v0, batch, i)"
+        if is_mapping(self.source.schema):
+            return "v0" + "".join(f"[{name!r}]" for name in by.split("."))
+        return f"v0.{by}"
+
     def _fresh(self) -> None:
         if self.acts:
             self.text.line("out = []")
@@ -277,14 +317,21 @@ class Writer:
                 else:
                     text.line("deliver(batch, i, out)")
             with text.block("else:"):
-                text.line("batch.settle(i)")
+                self._settle()
         else:
-            text.line("batch.settle(i)")
+            self._settle()
         if self.keyed:
             with text.block("if key is not None:"):
                 text.line("waiters = table.pop(key)")
                 with text.block("if waiters:"):
                     text.line("release(key, waiters)")
+
+    def _settle(self) -> None:
+        """`Batch.settle` in place, for an event that owes nothing but its own processing."""
+        self.text.line("batch.owed[i] = 0")
+        self.text.line("batch.left -= 1")
+        with self.text.block("if batch.changed is not None:"):
+            self.text.line("batch.changed(batch)")
 
     def _row_failed(self) -> None:
         with self.text.block("except BaseException as error:"):

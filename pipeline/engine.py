@@ -72,8 +72,8 @@ class Engine:
         self._endpoint = endpoint
         self._exits = AsyncExitStack()
         self._work: set[asyncio.Task[None]] = set()
-        self._workers: list[asyncio.Task[None]] = []
-        self._pumps: list[asyncio.Task[None]] = []
+        self.workers: list[asyncio.Task[None]] = []
+        self.pumps: list[asyncio.Task[None]] = []
         self._opened: asyncio.Future[None] | None = None
         self._waits: dict[str, str] = {}
         self._unconfirmed = 0
@@ -97,16 +97,16 @@ class Engine:
         self.lanes = [Lane(self, node) for node in self.graph.sources]
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
-            self._workers += [asyncio.ensure_future(work) for work in lane.workers()]
+            self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
         for node, address, source in opened:
             await self._patiently(address, source.open)
             self.sources[address] = (by_node[node.id], source)
-            self._pumps.append(asyncio.ensure_future(by_node[node.id].pump(source)))
+            self.pumps.append(asyncio.ensure_future(by_node[node.id].pump(source)))
         self.ready = True
 
     async def run(self) -> None:
         """Until every source has ended, or something breaks that nobody foresaw: that is raised."""
-        running = [*self._pumps, *self._workers]
+        running = [*self.pumps, *self.workers]
         done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
@@ -123,17 +123,17 @@ class Engine:
                 await self.drained()
         except TimeoutError:
             log.warning("%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace)
-        for task in [*self._workers, *self._pumps, *self._work]:
+        for task in [*self.workers, *self.pumps, *self._work]:
             task.cancel()
-        await asyncio.gather(*self._workers, *self._pumps, *self._work, return_exceptions=True)
+        await asyncio.gather(*self.workers, *self.pumps, *self._work, return_exceptions=True)
         await self._close()
 
     async def drained(self) -> None:
         """Wait until the sources are read out, every event taken has ended, and every action is settled."""
-        await asyncio.gather(*self._pumps)
+        await asyncio.gather(*self.pumps)
         for lane in self.lanes:
             lane.feed.close()
-        await asyncio.gather(*self._workers)
+        await asyncio.gather(*self.workers)
         while self._work or any(lane.trouble.flights for lane in self.lanes) or not all(box.idle for box in self.outboxes.values()):
             for box in self.outboxes.values():
                 box.flush()
@@ -213,6 +213,11 @@ class Engine:
                 lane.redo()
             else:
                 lane.feed.wake()
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is running now, rather than waiting for a moment or for the outside."""
+        return bool(self._work) or any(not box.idle for box in self.outboxes.values())
 
     def relieved(self) -> None:
         """Actions were confirmed: there may be room for new events."""

@@ -22,20 +22,17 @@ class Feed:
     `table` holds every key in flight, with the rows that wait behind it (None while there are none). A row leaves
     `ready` for a slot; the slot, or whoever ends the event later, releases the key and with it the next row.
 
-    `admit` turns a record into payload and key; `refuse` takes one for which that failed. `shut` says whether
-    nothing new may start (an outage, too many unconfirmed actions).
+    `admit` (written by `code`) turns the records `[start, stop)` of a batch into rows. `shut` says whether nothing
+    new may start (an outage, too many unconfirmed actions).
     """
 
     def __init__(
         self,
-        admit: Callable[[Any, Batch, int], tuple[Any, Any]],
-        refuse: Callable[[BaseException, Batch, int], None],
         shut: Callable[[], bool],
         *,
         room: int,
     ) -> None:
-        self.admit = admit
-        self.refuse = refuse
+        self.admit: Callable[[Batch, int, int], None] = _nothing
         self.shut = shut
         self.room = room
         self.ready: deque[Row] = deque()
@@ -70,7 +67,7 @@ class Feed:
             stop = len(batch) if not batch.fenced else start
             stop = min(stop, start + self.room)
             batch.taken = stop
-            self._admit(batch, start, stop)
+            self.admit(batch, start, stop)
             if stop >= len(batch) or batch.fenced:
                 batches.popleft()
         if len(batches) < 2 and self._hungry is not None:
@@ -79,25 +76,10 @@ class Feed:
             self._hungry = None
         return bool(ready)
 
-    def _admit(self, batch: Batch, start: int, stop: int) -> None:
-        admit, table, values, push = self.admit, self.table, batch.values, self.ready.append
-        for index in range(start, stop):
-            try:
-                payload, key = admit(values[index], batch, index)
-                waiters = table.get(key, _ABSENT) if key is not None else _ABSENT
-            except BaseException as error:
-                self.refuse(error, batch, index)
-                continue
-            if key is None:
-                push((batch, index, payload, key))
-            elif waiters is _ABSENT:
-                table[key] = None
-                push((batch, index, payload, key))
-            else:
-                self._wait(key, waiters, (batch, index, payload, key))
-
-    def _wait(self, key: Any, waiters: deque[Row] | None, row: Row) -> None:
+    def wait(self, key: Any, row: Row) -> None:
+        """Set a row aside behind its key, which is in flight."""
         self.parked += 1
+        waiters = self.table[key]
         if waiters is None:
             self.table[key] = deque((row,))
         else:
@@ -105,7 +87,7 @@ class Feed:
 
     def park(self, batch: Batch, index: int, key: Any) -> None:
         """Set a record aside behind its key; it is admitted again when the key is released."""
-        self._wait(key, self.table[key], (batch, index, None, key))
+        self.wait(key, (batch, index, None, key))
 
     def release(self, key: Any, waiters: deque[Row]) -> None:
         """Let the next row of this key run; the others go on waiting behind it."""
@@ -155,28 +137,6 @@ class Feed:
         self.wake()
 
 
-class _Absent:
-    """No entry in the key table, where None means an entry without waiters."""
-
-
-_ABSENT: Any = _Absent()
-
-
-def admission(
-    decode: Callable[..., Any], unusual: Callable[[Any], Any], key_of: Callable[[Any, Batch, int], Any], *, captured: bool
-) -> Callable[[Any, Batch, int], tuple[Any, Any]]:
-    """From a record's value to its payload and key."""
-
-    def admit(value: Any, batch: Batch, index: int) -> tuple[Any, Any]:
-        if value.__class__ is bytes:
-            value = decode(value, batch, index) if captured else decode(value)
-        elif value is None or value.__class__ is BadEvent:
-            value = unusual(value)
-        return value, key_of(value, batch, index)
-
-    return admit
-
-
 def keys_of(
     order: str, get: Callable[[Any], Any] | None, name: str
 ) -> Callable[[Any, Batch, int], Any]:
@@ -202,3 +162,7 @@ def keys_of(
         return key
 
     return declared
+
+
+def _nothing(batch: Batch, start: int, stop: int) -> None:
+    """Before the program is there, nothing is admitted."""

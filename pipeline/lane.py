@@ -11,7 +11,7 @@ from penstock.connectors import Batch, Event, Message, Source
 from penstock.connectors.template import names as braces
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
-from penstock.pipeline.feed import Feed, admission, keys_of
+from penstock.pipeline.feed import Feed, keys_of
 from penstock.pipeline.program import Program
 from penstock.pipeline.trouble import Flight, Host, Outages, Trouble, fatal
 from penstock.stages.act import Sent
@@ -54,8 +54,7 @@ class Lane:
         self.identity = getter(source.identity, mapping) if source.identity is not None else None
         self.time = getter(source.time, mapping) if source.time is not None else None
         self.trouble = Trouble(engine, engine.outages, self.finish, slots=graph.concurrency)
-        admit = admission(self.decode, self.unusual, self.key_of, captured=self.captured)
-        self.feed = Feed(admit, self.trouble.refuse, engine.shut, room=graph.concurrency)
+        self.feed = Feed(engine.shut, room=graph.concurrency)
         self.counts = [0] * len(graph.nodes)
         self.received = 0
         self.open: set[Batch] = set()
@@ -63,6 +62,7 @@ class Lane:
         self.keyed = graph.order != "none"
         self.program = Program(graph, source, engine.names(self), holding=engine.holding)
         self.trouble.program = self.program
+        self.feed.admit = self.program.admit
         self._slice = 64
         self._number = 0
 
@@ -82,14 +82,18 @@ class Lane:
             "fatal": fatal,
             "gather": asyncio.gather,
             "key_of": self.key_of,
+            "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),
             "now": self.engine.clock.monotonic,
             "observe": self.engine.metrics.observe,
             "park": self.feed.park,
             "perf_counter": perf_counter,
+            "push": self.feed.ready.append,
+            "refuse": self.trouble.refuse,
             "release": self.feed.release,
             "table": self.feed.table,
             "troubled": self.troubled,
             "unusual": self.unusual,
+            "wait": self.feed.wait,
         }
 
     def unusual(self, value: Any) -> Any:

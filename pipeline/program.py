@@ -39,6 +39,7 @@ class Program:
         self.points: dict[CodeType, Mapping[int, Point]] = {}
         self.run = self._bind(self._write(timed=False), "")
         self.timed = self._bind(self._write(timed=True), "timed")
+        self.admit = self._bind(Writer(graph, source, self.form).admit(), "admit")
         self._resumes: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def resume(self, found: Found) -> Callable[..., Any]:

@@ -150,8 +150,16 @@ class Trouble:
             raise error
         assert self.program is not None
         flight = Flight(self, batch, index, None, None, None)
-        flight.parts.append(Part(Found(self.program.source.id, None, (), ()), error))
+        flight.parts.append(Part(Found(self.program.source.id, None, (), ()), self._about_the_key(error)))
         self.troubled(flight)
+
+    def _about_the_key(self, error: BaseException) -> BaseException:
+        """A payload that lacks its key field says so in the user's words."""
+        assert self.program is not None
+        if isinstance(error, AttributeError | KeyError | TypeError):
+            key = self.program.source.key
+            return BadEvent(f"the key field {key} is missing", path=f"$.{key}", status=422)
+        return error
 
     def troubled(self, flight: Flight) -> None:
         """Decide what happens to each place where this event failed."""

@@ -1,0 +1,411 @@
+"""Testing a pipeline: the real engine on endpoints in memory, and a clock that the test moves."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from penstock.connectors import Batch, Endpoint, Event, Message, Partition, Refusal, Settings, Settled, Site
+from penstock.connectors.duration import D, seconds
+from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.template import matcher
+from penstock.models.prediction import Prediction
+from penstock.pipeline import graph as nodes
+from penstock.pipeline.clock import ManualClock
+from penstock.pipeline.declaration import Pipeline
+from penstock.pipeline.engine import Engine, Model
+from penstock.pipeline.graph import Function, Graph
+from penstock.pipeline.letters import Letter
+from penstock.stages.payload import encode
+
+_PATIENCE = 5.0
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One action that the pipeline sent: decoded data, key, CloudEvents id and type, headers, act stage, target."""
+
+    data: Any
+    key: str
+    id: str
+    type: str
+    headers: Mapping[str, str]
+    stage: str
+    to: str
+
+
+@dataclass
+class Outcome:
+    """What became of one event.
+
+    - `actions`: the data of what it made the pipeline send, in order; `sent` has the same with keys and ids.
+    - `reply`: what was acted to `Reply()`; None without one.
+    - `refused`: what the sender is told instead, where the source answers (HTTP).
+    - `dead`: its dead letter, if there is one.
+    - `finished`: False while it waits for the clock, to be tried again.
+    """
+
+    sent: list[Sent] = field(default_factory=list)
+    reply: Any = None
+    refused: Refusal | None = None
+    dead: Letter | None = None
+    finished: bool = True
+
+    @property
+    def actions(self) -> list[Any]:
+        return [one.data for one in self.sent]
+
+
+class _Record(Batch):
+    """A batch of one event that a test sent."""
+
+    __slots__ = ("described",)
+
+    def __init__(self, described: Event, value: Any, key: str, captures: dict[str, str] | None, waited: bool, now: float) -> None:
+        super().__init__(
+            Partition(described.topic),
+            [value],
+            keys=[key or None],
+            captures=None if captures is None else [captures],
+            waited=waited,
+            received=now,
+        )
+        self.described = described
+
+    def event(self, index: int) -> Event:
+        return self.described
+
+
+class _Inlet:
+    """A source that tests put events into."""
+
+    problem: str | None = None
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[Batch | None] = asyncio.Queue()
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def receive(self) -> Sequence[Batch]:
+        batch = await self._waiting.get()
+        return [] if batch is None else [batch]
+
+    def put(self, batch: Batch) -> None:
+        self._waiting.put_nowait(batch)
+
+    def stop(self) -> None:
+        self._waiting.put_nowait(None)
+
+    async def confirm(self) -> None:
+        """Nobody asks."""
+
+    async def close(self) -> None:
+        self.stop()
+
+    def lag(self) -> int | None:
+        return self._waiting.qsize()
+
+
+class _Outlet:
+    """A sink that keeps what it was given."""
+
+    problem: str | None = None
+    ordered = True
+
+    def __init__(self, kept: list[Message]) -> None:
+        self.kept = kept
+        self._settled: Settled | None = None
+
+    async def open(self, settled: Settled) -> None:
+        self._settled = settled
+
+    def send(self, messages: Sequence[Message]) -> None:
+        assert self._settled is not None
+        self.kept += messages
+        asyncio.get_running_loop().call_soon(self._settled, list(messages), None)
+
+    async def flush(self) -> None:
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Nothing to leave."""
+
+
+@dataclass(frozen=True)
+class _Stand:
+    """The endpoint in memory that stands for a declared one."""
+
+    address: str
+    inlet: _Inlet
+    outlet: _Outlet
+
+    def source(self, site: Site) -> _Inlet:
+        return self.inlet
+
+    def sink(self, site: Site) -> _Outlet:
+        return self.outlet
+
+
+class _Answers:
+    """A model made of a test's own function or constant."""
+
+    def __init__(self, answer: Any, ref: str) -> None:
+        self.answer = answer
+        self.name, _, self.version = ref.partition("@")
+
+    async def predict(self, row: Any) -> Prediction:
+        found = self.answer(row) if callable(self.answer) else self.answer
+        if isinstance(found, Prediction):
+            return found
+        if isinstance(found, str):
+            return Prediction(0.0, found, {}, self.name, self.version)
+        return Prediction(float(found), "", {}, self.name, self.version)
+
+    async def predict_many(self, rows: Sequence[Any]) -> list[Prediction | BaseException]:
+        return list(await asyncio.gather(*(self.predict(row) for row in rows), return_exceptions=True))
+
+
+class Harness:
+    """A pipeline at work inside a test. Made by `harness`."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        store: Mapping[str, Any],
+        models: Mapping[str, Any],
+        stub: Mapping[Callable[..., Any], Callable[..., Any]],
+        start: datetime | float,
+    ) -> None:
+        self.clock = ManualClock(start.timestamp() if isinstance(start, datetime) else start)
+        self.graph = _stubbed(pipeline.build(), stub)
+        self.store = MemoryStore(self.clock.time)
+        self.messages: list[Message] = []
+        self._stands: dict[str, _Stand] = {}
+        self._models = models
+        self._known = dict(store)
+        site = Site(Settings({}), pipeline=self.graph.name)
+        self.engine = Engine(self.graph, site, self.store, models=self._model, clock=self.clock, endpoint=self._stand)
+        self._count = 0
+
+    async def __aenter__(self) -> Harness:
+        for key, value in self._known.items():
+            await self.put(key, value)
+        await self.engine.start()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        await self.engine.stop(grace=0.0 if self._parked else 1.0)
+
+    async def put(self, key: str, value: Any) -> None:
+        """Put something into the store: a Struct, dataclass or dict as a hash; bytes or text as a plain value."""
+        if isinstance(value, bytes | str):
+            await self.store.write(key, value.encode() if isinstance(value, str) else value)
+        else:
+            found = msgspec.to_builtins(value)
+            await self.store.write_hash(key, {name: _plain(one) for name, one in found.items() if one is not None})
+
+    async def send(
+        self,
+        payload: Any,
+        *,
+        to: Endpoint | None = None,
+        key: str = "",
+        id: str = "",
+        headers: Mapping[str, str] | None = None,
+    ) -> Outcome:
+        """Send one event in, and wait until it is finished or waits for the clock.
+
+        `payload` is an object of the schema, or bytes as they would come over the wire. `to` is a declared endpoint,
+        or one whose braces are filled in; it can be left out where the pipeline has one source.
+        """
+        stand, endpoint, captures = self._inlet(to)
+        self._count += 1
+        value = payload if isinstance(payload, bytes) or payload is None else encode(payload)
+        topic = (to or endpoint).address.partition(":")[2]
+        described = Event(id or f"{topic}/{self._count}", f"/{topic}", key=key, topic=topic, headers=headers or {}, data=value)
+        waited = endpoint.address.startswith("http:")
+        batch = _Record(described, value, key, captures, waited, self.clock.monotonic())
+        stand.inlet.put(batch)
+        await self._until(lambda: batch.left == 0 or self._parked)
+        return await self._outcome(batch)
+
+    async def advance(self, delay: D) -> None:
+        """Move the clock; what becomes due runs to its end, each at its own moment."""
+        end = self.clock.time() + seconds(delay)
+        while True:
+            due = self.clock.next_due()
+            step = end if due is None or due > end else due
+            self.clock.advance(step - self.clock.time())
+            await self._until(lambda: not self.engine.busy)
+            if step >= end:
+                return
+
+    def sent(self, to: Endpoint) -> list[Sent]:
+        """Everything that went to an endpoint, in order."""
+        stand = self._stands.get(to.address)
+        return [_sent(message) for message in (stand.outlet.kept if stand else ())]
+
+    def actions(self, stage: Callable[..., Any] | str) -> list[Any]:
+        """The data of everything that one act stage decided, in order."""
+        name = stage if isinstance(stage, str) else getattr(stage, "__name__", "")
+        return [_sent(message).data for message in self._all() if message.stage == name]
+
+    @property
+    async def dead(self) -> list[Letter]:
+        """Every dead letter so far."""
+        return [letter for _, letter in await self.engine.letters.read(count=1_000_000)]
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _parked(self) -> bool:
+        """Whether something in trouble waits for the clock and nothing else moves."""
+        return any(lane.trouble.flights for lane in self.engine.lanes) and not self.engine.busy
+
+    def _all(self) -> list[Message]:
+        return [message for stand in self._stands.values() for message in stand.outlet.kept]
+
+    def _stand(self, endpoint: Endpoint) -> Endpoint:
+        if endpoint.address == "reply":
+            return endpoint
+        if endpoint.address not in self._stands:
+            self._stands[endpoint.address] = _Stand(endpoint.address, _Inlet(), _Outlet([]))
+        return self._stands[endpoint.address]
+
+    def _inlet(self, to: Endpoint | None) -> tuple[_Stand, Endpoint, dict[str, str] | None]:
+        declared = [endpoint for node in self.graph.sources for endpoint in node.endpoints]
+        if to is None:
+            if len(declared) > 1:
+                raise ValueError(f"the pipeline has several sources: say which with to=, one of {', '.join(one.address for one in declared)}")
+            return self._stands[declared[0].address], declared[0], None
+        for endpoint in declared:
+            if endpoint.address == to.address:
+                return self._stands[endpoint.address], endpoint, None
+        for endpoint in declared:
+            found = matcher(endpoint.address).fullmatch(to.address)
+            if found is not None:
+                return self._stands[endpoint.address], endpoint, found.groupdict()
+        raise ValueError(f"{to.address} is no source of this pipeline; it has {', '.join(one.address for one in declared)}")
+
+    async def _model(self, ref: str) -> Model:
+        if ref not in self._models:
+            raise ValueError(f"the pipeline asks for {ref}: give the harness one, models={{{ref!r}: lambda features: 0.5}}")
+        return _Answers(self._models[ref], ref), lambda kind: lambda features: features
+
+    async def _until(self, done: Callable[[], bool]) -> None:
+        """Let the engine run until `done`. Raises TimeoutError where nothing moves for seconds of real time."""
+        loop = asyncio.get_running_loop()
+        limit = loop.time() + _PATIENCE
+        turns = 0
+        while not done():
+            turns += 1
+            await asyncio.sleep(0 if turns < 1000 else 0.001)
+            if loop.time() > limit:
+                raise TimeoutError("the event did not finish: does a stage wait for a time-out? Move the clock with advance()")
+            for task in (*self.engine.workers, *self.engine.pumps):
+                if task.done() and not task.cancelled() and task.exception() is not None:
+                    task.result()
+
+    async def _outcome(self, batch: Batch) -> Outcome:
+        answer = batch.answers.get(0)
+        replies = [_sent(message).data for message in answer] if isinstance(answer, list) else []
+        letters = [letter for letter in await self.dead if letter.event == self.engine.event_id(batch, 0, None) or letter.id in _letters(batch)]
+        return Outcome(
+            sent=[_sent(message) for message in self._all() if message.batch is batch],
+            reply=None if not replies else replies[0] if len(replies) == 1 else replies,
+            refused=answer if isinstance(answer, Refusal) else None,
+            dead=letters[-1] if letters else None,
+            finished=batch.left == 0,
+        )
+
+
+@asynccontextmanager
+async def harness(
+    pipeline: Pipeline,
+    *,
+    store: Mapping[str, Any] | None = None,
+    models: Mapping[str, Any] | None = None,
+    stub: Mapping[Callable[..., Any], Callable[..., Any]] | None = None,
+    start: datetime | float = 1_750_000_000.0,
+) -> AsyncIterator[Harness]:
+    """Run a pipeline in memory: the real engine, no servers, a clock that only the test moves.
+
+    - `store`: what the store holds at the start, by key.
+    - `models`: for each reference the pipeline names, a function of the features, a number or a `Prediction`.
+    - `stub`: functions to put in the place of the pipeline's own, for what calls out.
+    - `start`: the clock's first moment, as a datetime or seconds since the epoch.
+
+    >>> import asyncio
+    >>> from penstock.connectors import Memory
+    >>> def shout(text: str) -> str: return text.upper()
+    >>> words = Pipeline("words")
+    >>> _ = words.source(Memory("in"), schema=str).act(shout, to=Memory("out"))
+    >>> async def try_it() -> list[str]:
+    ...     async with harness(words) as h:
+    ...         return (await h.send("hello")).actions
+    >>> asyncio.run(try_it())
+    ['HELLO']
+    """
+    async with Harness(pipeline, store or {}, models or {}, stub or {}, start) as running:
+        yield running
+
+
+def _letters(batch: Batch) -> set[str]:
+    return {answer.letter for answer in batch.answers.values() if isinstance(answer, Refusal)}
+
+
+def _sent(message: Message) -> Sent:
+    data = None if message.value is None else _decoded(message.value)
+    key = message.key.decode("utf-8", "replace") if message.key else ""
+    return Sent(data, key, message.id, message.type, message.headers or {}, message.stage, message.to)
+
+
+def _decoded(value: bytes) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value
+
+
+def _plain(value: Any) -> bytes | str | int | float:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, bytes | str | int | float) else msgspec.json.encode(value)
+
+
+def _stubbed(graph: Graph, stub: Mapping[Callable[..., Any], Callable[..., Any]]) -> Graph:
+    """The graph with other functions in the place of those named. A stub that nothing uses is a mistake."""
+    used: set[Callable[..., Any]] = set()
+
+    def swap(function: Function | None) -> Function | None:
+        if function is None or function.target not in stub:
+            return function
+        used.add(function.target)
+        target = stub[function.target]
+        return replace(function, target=target, kind="coroutine" if asyncio.iscoroutinefunction(target) else "plain")
+
+    def one(node: nodes.Node) -> nodes.Node:
+        match node:
+            case nodes.Transform() | nodes.Filter() | nodes.Act():
+                return replace(node, function=swap(node.function))
+            case nodes.Enrich():
+                return replace(node, items=tuple((name, swap(item) if isinstance(item, Function) else item) for name, item in node.items))
+            case nodes.Infer():
+                return replace(node, features=swap(node.features), fallback=swap(node.fallback))
+        return node
+
+    if not stub:
+        return graph
+    stubbed = replace(graph, nodes=tuple(one(node) for node in graph.nodes))
+    unused = [getattr(function, "__name__", repr(function)) for function in stub if function not in used]
+    if unused:
+        raise ValueError(f"nothing in the pipeline calls {', '.join(unused)}: stub the function itself, as the declaration names it")
+    return stubbed
