@@ -131,6 +131,11 @@ class Feed:
             if not future.done():
                 future.set_result(None)
 
+    @property
+    def idle(self) -> int:
+        """How many slots wait for work."""
+        return len(self._idle)
+
     def close(self) -> None:
         """Nothing more will be added: slots end when what is here has run."""
         self.closing = True

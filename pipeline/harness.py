@@ -234,7 +234,7 @@ class Harness:
         waited = endpoint.address.startswith("http:")
         batch = _Record(described, value, key, captures, waited, self.clock.monotonic())
         stand.inlet.put(batch)
-        await self._until(lambda: batch.left == 0 or self._parked)
+        await self._until(lambda: batch.left == 0 or (batch.taken == 1 and self._parked))
         return await self._outcome(batch)
 
     async def advance(self, delay: D) -> None:
@@ -268,7 +268,8 @@ class Harness:
     @property
     def _parked(self) -> bool:
         """Whether something in trouble waits for the clock and nothing else moves."""
-        return any(lane.trouble.flights for lane in self.engine.lanes) and not self.engine.busy
+        lanes = self.engine.lanes
+        return any(lane.trouble.flights for lane in lanes) and all(lane.quiet for lane in lanes) and not self.engine.busy
 
     def _all(self) -> list[Message]:
         return [message for stand in self._stands.values() for message in stand.outlet.kept]

@@ -63,6 +63,7 @@ class Lane:
         self.program = Program(graph, source, engine.names(self), holding=engine.holding)
         self.trouble.program = self.program
         self.feed.admit = self.program.admit
+        self.width = 0
         self._slice = 64
         self._number = 0
 
@@ -176,9 +177,10 @@ class Lane:
         if self.program.form == "loop":
             return []
         if self.program.form == "wave":
-            return [self._waves() for _ in range(min(WAVES, self.engine.graph.concurrency))]
-        feed = self.feed
-        runs = [self.program.timed, *[self.program.run] * (self.engine.graph.concurrency - 1)]
+            self.width = min(WAVES, self.engine.graph.concurrency)
+            return [self._waves() for _ in range(self.width)]
+        feed, self.width = self.feed, self.engine.graph.concurrency
+        runs = [self.program.timed, *[self.program.run] * (self.width - 1)]
         return [run(feed.ready, feed.refill, feed.arrive) for run in runs]
 
     async def pump(self, source: Source) -> None:
@@ -252,6 +254,12 @@ class Lane:
                 continue
             self._number += 1
             await (self.program.timed if self._number % 16 == 1 else self.program.run)(rows)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether no event is running: what is here waits for the outside, for a moment, or behind such an event."""
+        feed = self.feed
+        return not feed.ready and not feed.batches and feed.idle == self.width
 
     @property
     def in_flight(self) -> int:
