@@ -1,0 +1,322 @@
+"""One connection to an MQTT broker on the running loop: paho speaks MQTT 5, this reads, writes, and comes back.
+
+paho reads a packet with three system calls and writes each with one. Its socket is therefore a buffer here, filled
+and emptied once per loop tick, which also gives every tick's packets to the owner together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from penstock.connectors.mqtt_broker import Broker
+from penstock.connectors.mqtt_socket import Buffered, Packed
+from penstock.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import Client, MQTTMessage
+    from paho.mqtt.reasoncodes import ReasonCode
+
+ANSWER = 10.0  # seconds a broker has to accept a connection, and to answer a subscription
+FIRST, LONGEST = 0.1, 10.0  # seconds between attempts to come back
+FOREVER = 0xFFFFFFFF
+_REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"}
+
+
+class Owner(Protocol):
+    """Who hears what happens on a link. Everything is called on the loop."""
+
+    def up(self, resumed: bool) -> None:
+        """The broker has accepted us; `resumed` where it still knows our session."""
+
+    def down(self) -> None:
+        """The connection is lost. The link comes back by itself."""
+
+    def arrived(self, message: MQTTMessage) -> None:
+        """A message."""
+
+    def published(self, mid: int, reason: ReasonCode) -> None:
+        """The broker has answered a message of ours."""
+
+    def read(self) -> None:
+        """Everything that this tick brought has been passed on."""
+
+
+class Link:
+    """One client of one broker. `problem` says why it is not connected, None while it is."""
+
+    def __init__(self, broker: Broker, client_id: str, owner: Owner, *, keeps: bool) -> None:
+        """With `keeps` the broker keeps our session for ever; without, it starts a clean one each time."""
+        self.broker = broker
+        self.problem: str | None = "not connected yet"
+        self.receive_maximum = 65535
+        self.packet_maximum = 268_435_455
+        self._owner = owner
+        self._keeps = keeps
+        self._context = broker.context()
+        self._socket: Buffered | None = None
+        self._closed = False
+        self._opened = False
+        self._answer: asyncio.Future[None] | None = None
+        self._granted: dict[int, asyncio.Future[None]] = {}
+        self._again: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._writing = False
+        self._client = self._make(client_id)
+
+    async def open(self) -> None:
+        """Connect. Raises `Unavailable`, or `ConfigError` where the broker does not let us in."""
+        self._loop = asyncio.get_running_loop()
+        self._closed = False
+        try:
+            await self._connect()
+        except PermissionError as error:
+            self.problem = str(error)
+            raise ConfigError(f"{self.broker.variable}: {error}") from None
+        except OSError as error:
+            self.problem = self._why(error)
+            raise Unavailable(self.broker.name, self.problem) from None
+        if self._socket is None:  # lost again in the meantime
+            raise Unavailable(self.broker.name, self.problem or "connection lost")
+        self._opened = True
+        self._tick()
+
+    async def subscribe(self, topic: str, qos: int) -> None:
+        """Subscribe, and wait until the broker has granted it. Raises `Unavailable` or `ConfigError`."""
+        from paho.mqtt.subscribeoptions import SubscribeOptions
+
+        # Retained messages once, when the subscription is new, not at every return.
+        options = cast(Any, SubscribeOptions)(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
+        _, mid = self._client.subscribe(topic, options=options)
+        if mid is None:
+            raise Unavailable(self.broker.name, self.problem or "not connected")
+        self._granted[mid] = granted = self._loop.create_future()
+        try:
+            await asyncio.wait_for(granted, ANSWER)
+        except PermissionError as error:
+            raise ConfigError(f"{self.broker.variable}: subscription {topic!r}: {error}") from None
+        except (OSError, TimeoutError) as error:
+            raise Unavailable(self.broker.name, self._why(error)) from None
+        finally:
+            self._granted.pop(mid, None)
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: bytes) -> int:
+        """Publish, and give back the number that `published` will name; 0 where there is no connection.
+
+        `properties` are packed already. Raises ValueError for a topic or payload that MQTT cannot carry.
+        """
+        if self._socket is None:
+            return 0
+        info = self._client.publish(topic, payload, qos, retain, cast(Any, Packed(properties)))
+        return info.mid if info.rc == 0 else 0
+
+    def forget(self) -> None:
+        """Do not send again what was published and not answered: the owner does."""
+        self._client.drop_out_messages()
+
+    def acknowledge(self, mid: int) -> None:
+        """Confirm a received message of QoS 1."""
+        self._client.ack(mid, 1)
+
+    async def drained(self) -> None:
+        """Wait until everything queued has been given to the operating system, or the connection is lost."""
+        while self._socket is not None and (self._writing or self._socket.out):
+            await asyncio.sleep(0)
+            if self._socket is not None and self._socket.out:
+                await self._socket.written()
+
+    async def close(self) -> None:
+        """Leave as a client that says goodbye. Safe to call twice."""
+        self._closed = True
+        if self._again is not None:
+            self._again.cancel()
+            await asyncio.wait([self._again])
+            self._again = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._socket is not None:
+            self._client.disconnect()
+            self._write()
+        self._drop()
+        self.problem = "closed"
+
+    def _make(self, client_id: str) -> Client:
+        from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5
+
+        link = self
+
+        class Plugged(Client):
+            """A client whose socket was opened beforehand, off the loop."""
+
+            def _create_socket(self) -> Buffered:
+                assert link._socket is not None
+                return link._socket
+
+        client = Plugged(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, manual_ack=True)
+        client.max_inflight_messages_set(0)  # its own bound walks over everything in flight at each answer
+        if self.broker.username is not None:
+            client.username_pw_set(self.broker.username, self.broker.password)
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_subscribe = self._subscribed
+        client.on_message = lambda _client, _data, message: self._owner.arrived(message)
+        client.on_publish = lambda _client, _data, mid, reason, _properties: self._owner.published(mid, reason)
+        client.on_socket_register_write = self._want_write
+        return client
+
+    async def _connect(self) -> None:
+        """One attempt. Raises OSError."""
+        dialing = self._loop.run_in_executor(None, self._dial)
+        try:
+            raw = await asyncio.shield(dialing)
+        except asyncio.CancelledError:
+            dialing.add_done_callback(lambda done: None if done.exception() else done.result().close())
+            raise
+        self._socket = Buffered(raw, self._loop, self._readable, self._lost)
+        self._answer = self._loop.create_future()
+        try:
+            self._greet()
+            self._write()
+            await asyncio.wait_for(self._answer, ANSWER)
+        except TimeoutError:
+            self._drop()
+            raise TimeoutError("the broker does not answer") from None
+        except BaseException:
+            self._drop()
+            raise
+        finally:
+            self._answer = None
+
+    def _dial(self) -> socket.socket:
+        """A connected socket, its TLS handshake done. Blocks: runs in a thread."""
+        raw = socket.create_connection((self.broker.host, self.broker.port), timeout=ANSWER)
+        try:
+            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._context is not None:
+                raw = self._context.wrap_socket(raw, server_hostname=self.broker.host)
+            raw.setblocking(False)
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+    def _greet(self) -> None:
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        properties = cast(Any, Properties)(PacketTypes.CONNECT)
+        properties.ReceiveMaximum = self.broker.receive_maximum
+        if self._keeps:
+            properties.SessionExpiryInterval = FOREVER
+        self._client.connect(
+            self.broker.host,
+            self.broker.port,
+            self.broker.keepalive,
+            clean_start=not self._keeps,
+            properties=properties,
+        )
+
+    def _readable(self) -> None:
+        """Read once, pass on everything that came with it."""
+        connection = self._socket
+        if connection is None:
+            return
+        connection.fill()
+        try:
+            while connection.waiting and self._socket is connection:
+                self._client.loop_read()
+        except Exception as error:  # a packet that paho cannot take apart
+            self._lost(error)
+        self._owner.read()
+        if self._socket is connection and connection.hidden():
+            self._loop.call_soon(self._readable)
+
+    def _want_write(self, *_: object) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.call_soon(self._write)
+
+    def _write(self) -> None:
+        self._writing = False
+        if self._socket is not None:
+            connection = self._socket
+            self._client.loop_write()
+            connection.flush()
+
+    def _tick(self) -> None:
+        """Once a second: pings, and noticing that a silent broker is gone."""
+        if self._socket is not None:
+            self._client.loop_misc()
+        self._timer = self._loop.call_later(1.0, self._tick)
+
+    def _connected(self, _client: object, _data: object, flags: Any, reason: ReasonCode, properties: Any) -> None:
+        if reason.is_failure:
+            kind = PermissionError if str(reason) in _REFUSED else ConnectionError
+            self._refuse(kind(f"the broker refuses the connection: {reason}"))
+            return
+        self.receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
+        self.packet_maximum = getattr(properties, "MaximumPacketSize", 268_435_455)
+        self.problem = None
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_result(None)
+        self._owner.up(flags.session_present)
+
+    def _subscribed(self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _props: object) -> None:
+        granted = self._granted.get(mid)
+        if granted is None or granted.done():
+            return
+        if reasons[0].is_failure:
+            granted.set_exception(PermissionError(f"the broker refuses it: {reasons[0]}"))
+        else:
+            granted.set_result(None)
+
+    def _disconnected(self, _client: object, _data: object, flags: Any, reason: ReasonCode, _props: object) -> None:
+        said = (
+            f"the broker ended the connection: {reason}"
+            if flags.is_disconnect_packet_from_server
+            else "connection lost"
+        )
+        self._lost(ConnectionError(said))
+
+    def _lost(self, error: BaseException) -> None:
+        """The connection is gone, whoever noticed."""
+        if self._socket is None:
+            return
+        greeted = self.problem is None
+        self.problem = self._why(error)
+        self._drop()
+        self._refuse(ConnectionError(self.problem))
+        for granted in self._granted.values():
+            if not granted.done():
+                granted.set_exception(ConnectionError(self.problem))
+        if greeted:
+            self._owner.down()
+            if self._opened and not self._closed:
+                self._again = self._loop.create_task(self._return())
+
+    def _refuse(self, error: OSError) -> None:
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(error)
+
+    def _drop(self) -> None:
+        if self._socket is not None:
+            connection, self._socket = self._socket, None
+            connection.close()
+
+    async def _return(self) -> None:
+        """Come back, however long it takes."""
+        wait = FIRST
+        while not self._closed:
+            # A random half off, so that many clients do not come back together.
+            await asyncio.sleep(wait * (1 - random.random() / 2))
+            try:
+                await self._connect()
+                return
+            except OSError as error:
+                self.problem = self._why(error)
+                wait = min(wait * 2, LONGEST)
+
+    def _why(self, error: BaseException) -> str:
+        return f"{self.broker.host}:{self.broker.port}: {error or type(error).__name__}"

@@ -1,0 +1,153 @@
+"""What an MQTT client reads and writes through: buffers in front of a socket, and packed properties."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+CHUNK = 8192  # bytes read at once: about two milliseconds of small messages, then the loop runs others
+
+
+class Buffered:
+    """A non-blocking socket that is read and written once per tick; what paho reads and writes is the buffer."""
+
+    def __init__(
+        self,
+        raw: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        readable: Callable[[], None],
+        lost: Callable[[BaseException], None],
+    ) -> None:
+        self.out = bytearray()
+        self._raw = raw
+        self._loop = loop
+        self._lost = lost
+        self._in = b""
+        self._at = 0
+        self._end: OSError | None = None
+        self._registered = False
+        self._written: asyncio.Future[None] | None = None
+        loop.add_reader(raw.fileno(), readable)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether `recv` has something to say: bytes, or that there will be no more."""
+        return self._at < len(self._in) or self._end is not None
+
+    def fill(self) -> None:
+        """Read what the operating system has, up to one chunk."""
+        try:
+            found = self._raw.recv(CHUNK)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return
+        except OSError as error:
+            self._end = error
+            return
+        if not found:
+            self._end = ConnectionResetError("the broker closed the connection")
+        self._in = self._in[self._at :] + found
+        self._at = 0
+
+    def hidden(self) -> bool:
+        """Whether TLS holds bytes that the operating system does not know of."""
+        return isinstance(self._raw, ssl.SSLSocket) and self._raw.pending() > 0
+
+    def recv(self, size: int) -> bytes:
+        at = self._at
+        found = self._in[at : at + size]
+        if found:
+            self._at = at + len(found)
+            return found
+        if self._end is not None:
+            raise self._end
+        raise BlockingIOError
+
+    def send(self, data: bytes | bytearray) -> int:
+        self.out += data
+        return len(data)
+
+    def flush(self) -> None:
+        """Give the operating system what it takes; the rest follows when it takes more."""
+        try:
+            if self.out:
+                del self.out[: self._raw.send(self.out)]
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        except OSError as error:
+            self._lost(error)
+            return
+        if bool(self.out) != self._registered:
+            self._registered = bool(self.out)
+            if self.out:
+                self._loop.add_writer(self._raw.fileno(), self.flush)
+            else:
+                self._loop.remove_writer(self._raw.fileno())
+        if not self.out and self._written is not None:
+            self._written.set_result(None)
+            self._written = None
+
+    async def written(self) -> None:
+        """Wait until `out` is empty or the socket closed."""
+        if self._written is None:
+            self._written = self._loop.create_future()
+        await asyncio.shield(self._written)
+
+    def fileno(self) -> int:
+        return self._raw.fileno()
+
+    def setblocking(self, _: bool) -> None:
+        """It never blocks."""
+
+    def close(self) -> None:
+        if self._raw.fileno() < 0:
+            return
+        self._loop.remove_reader(self._raw.fileno())
+        self._loop.remove_writer(self._raw.fileno())
+        if self.out:
+            with suppress(OSError):
+                self._raw.send(self.out)  # the goodbye, queued a moment ago
+        self._raw.close()
+        if self._written is not None:
+            self._written.set_result(None)
+            self._written = None
+
+
+class Packed:
+    """Properties of a message that are packed already; paho asks nothing else of them."""
+
+    __slots__ = ("_bytes",)
+
+    def __init__(self, packed: bytes) -> None:
+        self._bytes = packed
+
+    def pack(self) -> bytes:
+        return self._bytes
+
+
+def packed(content_type: str, properties: Mapping[str, str]) -> bytes:
+    """A message's content type and user properties as they go on the wire. Raises ValueError for what they cannot be.
+
+    >>> packed("", {"a": "b"})
+    b'\\x07&\\x00\\x01a\\x00\\x01b'
+    """
+    body = b"".join([b"&" + _text(name) + _text(value) for name, value in properties.items()])
+    if content_type:
+        body = b"\x03" + _text(content_type) + body
+    size, length = len(body), bytearray()
+    while size > 127:
+        length.append(size & 127 | 128)
+        size >>= 7
+    length.append(size)
+    return bytes(length) + body
+
+
+def _text(text: str) -> bytes:
+    encoded = text.encode()
+    if len(encoded) > 65535 or "\0" in text:
+        raise ValueError(
+            f"{text[:40]!r} is {len(encoded)} bytes long; MQTT texts have at most 65535, none of them zero"
+        )
+    return len(encoded).to_bytes(2, "big") + encoded

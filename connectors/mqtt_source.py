@@ -1,0 +1,270 @@
+"""MQTT topics as a source: acknowledged when finished, in the order of receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from penstock.connectors import template
+from penstock.connectors.batch import Batch, Partition
+from penstock.connectors.cloudevents import Attributes, read
+from penstock.connectors.event import Event
+from penstock.connectors.mqtt_broker import Broker
+from penstock.connectors.mqtt_link import Link
+from penstock.errors import BadEvent, PenstockError
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import MQTTMessage
+    from paho.mqtt.reasoncodes import ReasonCode
+
+    from penstock.connectors.mqtt import Mqtt
+
+
+class MqttBatch(Batch):
+    """Messages of one subscription that arrived in one loop tick."""
+
+    __slots__ = ("_attributes", "_id", "messages")
+
+    def __init__(
+        self,
+        partition: Partition,
+        values: list[Any],
+        messages: list[MQTTMessage],
+        attributes: dict[int, Attributes],
+        captures: list[dict[str, str]] | None,
+        changed: Callable[[Batch], None],
+        received: float,
+    ) -> None:
+        super().__init__(partition, values, captures=captures, changed=changed, received=received)
+        self.messages = messages
+        self._attributes = attributes
+        self._id = ""
+        if attributes:
+            keys = [
+                attributes[at].headers.get("partitionkey") if at in attributes else None for at in range(len(values))
+            ]
+            self.keys = keys if any(keys) else None
+
+    def event(self, index: int) -> Event:
+        message = self.messages[index]
+        value = self.values[index]
+        data = message.payload if isinstance(value, BadEvent) else value
+        topic = _topic(message)
+        found = self._attributes.get(index)
+        if found is None:
+            content_type, properties = _properties(message)
+            headers = dict(properties)
+            if content_type:
+                headers["content-type"] = content_type
+            source = f"mqtt:{topic}"
+            event = Event(self.position(index), source, headers=headers, topic=topic, data=data)
+        else:
+            headers = found.headers
+            event = found.event(topic=topic, key=headers.get("partitionkey", ""), data=data)
+        if message.retain:
+            headers["mqtt-retain"] = "true"
+        return event
+
+    def position(self, index: int) -> str:
+        """The CloudEvent's id, or one that was given on arrival."""
+        found = self._attributes.get(index)
+        if found is not None:
+            return found.id
+        if not self._id:
+            self._id = uuid4().hex
+        return f"{self._id}-{index:05d}"
+
+
+class MqttSource:
+    """One subscription. Its backpressure is MQTT's Receive Maximum: the broker stops at that many unfinished."""
+
+    def __init__(self, endpoint: Mqtt, broker: Broker, client_id: str, subscription: str) -> None:
+        self._broker = broker
+        self._client_id = client_id
+        self._subscription = subscription
+        self._qos = endpoint.qos
+        self._partition = Partition(endpoint.topic)
+        self._match = template.matcher(endpoint.topic).fullmatch if template.names(endpoint.topic) else None
+        self._link: Link | None = None
+        self._problem: str | None = "not opened yet"
+        self._stopped = False
+        self._arrived: list[MQTTMessage] = []
+        self._ready: list[Batch] = []
+        self._waiting: asyncio.Future[None] | None = None
+        self._acknowledging = False
+        self._subscribing: asyncio.Task[None] | None = None
+        # What this connection owes the broker, in the order of receipt, and what earlier ones of the session owed.
+        self._owed: deque[tuple[MqttBatch, Sequence[int]]] = deque()
+        self._before: dict[int, tuple[MqttBatch, int]] = {}
+
+    @property
+    def problem(self) -> str | None:
+        """None while subscribed, else one line."""
+        return self._problem or (self._link.problem if self._link is not None else "not open")
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        link = Link(self._broker, self._client_id, self, keeps=True)
+        self._link = link
+        try:
+            await link.open()
+            await link.subscribe(self._subscription, self._qos)
+        except BaseException as error:
+            self._problem = str(error) or type(error).__name__
+            await link.close()
+            self._link = None
+            raise
+        self._problem = None
+
+    async def receive(self) -> Sequence[Batch]:
+        while not self._ready and not self._stopped:
+            self._waiting = self._loop.create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        if self._stopped:
+            return []
+        ready, self._ready = self._ready, []
+        return ready
+
+    def stop(self) -> None:
+        self._stopped = True
+        self._wake()
+
+    async def confirm(self) -> None:
+        self._acknowledge()
+        if self._link is not None:
+            await self._link.drained()
+
+    async def close(self) -> None:
+        self.stop()
+        if self._subscribing is not None:
+            self._subscribing.cancel()
+        if self._link is not None:
+            await self.confirm()
+            await self._link.close()
+            self._link = None
+        self._owed.clear()
+        self._before.clear()
+
+    def lag(self) -> int | None:
+        return None
+
+    def up(self, resumed: bool) -> None:
+        if not resumed:
+            # The broker knows nothing of what it sent before; it will send none of it again.
+            self._before.clear()
+            if self._problem is None:
+                self._subscribing = self._loop.create_task(self._subscribe())
+
+    def down(self) -> None:
+        for batch, indexes in self._owed:
+            for index in indexes:
+                self._before[batch.messages[index].mid] = (batch, index)
+        self._owed.clear()
+
+    def arrived(self, message: MQTTMessage) -> None:
+        if self._before and message.qos:
+            known = self._before.pop(message.mid, None)
+            if known is not None and message.dup and _same(message, known[0].messages[known[1]]):
+                # Sent again because we had not finished it when the connection broke. It still runs.
+                self._make_batch()
+                self._owed.append((known[0], (known[1],)))
+                self._changed(known[0])
+                return
+        self._arrived.append(message)
+
+    def published(self, mid: int, reason: ReasonCode) -> None:
+        """Nothing is published here."""
+
+    def read(self) -> None:
+        self._make_batch()
+        if self._ready:
+            self._wake()
+
+    def _make_batch(self) -> None:
+        messages = self._arrived
+        if not messages:
+            return
+        self._arrived = []
+        values: list[Any] = []
+        attributes: dict[int, Attributes] = {}
+        for index, message in enumerate(messages):
+            content_type, properties = _properties(message)
+            if content_type or properties:
+                value, found = read(bytes(message.payload), properties, prefix="", content_type=content_type)
+                if found is not None:
+                    attributes[index] = found
+                values.append(value)
+            else:
+                values.append(message.payload)
+        captures = self._captures(messages, values) if self._match is not None else None
+        batch = MqttBatch(self._partition, values, messages, attributes, captures, self._changed, self._loop.time())
+        self._owed.append((batch, range(len(messages))))
+        self._ready.append(batch)
+
+    def _captures(self, messages: list[MQTTMessage], values: list[Any]) -> list[dict[str, str]]:
+        assert self._match is not None
+        found: list[dict[str, str]] = []
+        for index, message in enumerate(messages):
+            match = self._match(_topic(message))
+            if match is None:  # an empty level, which `+` takes and a field does not
+                values[index] = BadEvent(f"topic {_topic(message)!r} leaves a level of {self._partition.name!r} empty")
+            found.append(match.groupdict() if match is not None else {})
+        return found
+
+    def _changed(self, _: Batch) -> None:
+        if not self._acknowledging:
+            self._acknowledging = True
+            self._loop.call_soon(self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        """Acknowledge the finished messages at the front; MQTT wants the order of receipt."""
+        self._acknowledging = False
+        if self._link is None:
+            return
+        while self._owed:
+            batch, indexes = self._owed[0]
+            owed = batch.owed
+            for at, index in enumerate(indexes):
+                if owed[index]:
+                    self._owed[0] = (batch, indexes[at:])
+                    return
+                mid = batch.messages[index].mid
+                if mid:
+                    self._link.acknowledge(mid)
+            self._owed.popleft()
+
+    async def _subscribe(self) -> None:
+        """Subscribe again, to a broker that has forgotten our session."""
+        assert self._link is not None
+        try:
+            await self._link.subscribe(self._subscription, self._qos)
+        except PenstockError as error:
+            if self._link.problem is None:
+                self._problem = str(error)
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+
+def _topic(message: MQTTMessage) -> str:
+    try:
+        return message.topic
+    except UnicodeDecodeError as error:  # brokers refuse such topics; a bridge might not
+        return bytes(error.object).decode("utf-8", "replace")
+
+
+def _properties(message: MQTTMessage) -> tuple[str, list[tuple[str, str]]]:
+    """Content type and user properties."""
+    said = vars(message.properties) if message.properties is not None else {}
+    return said.get("ContentType", ""), said.get("UserProperty", [])
+
+
+def _same(one: MQTTMessage, other: MQTTMessage) -> bool:
+    return one.payload == other.payload and _topic(one) == _topic(other)
