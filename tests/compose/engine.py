@@ -56,7 +56,14 @@ class Engine:
 
     def _run(self, command: Sequence[str], environment: dict[str, str], stdin: int | None = None) -> str:
         done = subprocess.run(
-            command, env=environment, cwd=ROOT, stdin=stdin, capture_output=True, text=True, errors="replace", check=False
+            command,
+            env=environment,
+            cwd=ROOT,
+            stdin=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
         )
         if done.returncode:
             raise CommandFailed(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
@@ -99,5 +106,3 @@ def _own(daemon: str, folder: Path) -> Iterator[Engine]:
     finally:
         process.terminate()
         process.wait()
-
-
