@@ -14,17 +14,16 @@ from penstock.models.registry import Move, Registry, open_registry
 from penstock.models.session import Model
 
 if TYPE_CHECKING:
-    from penstock.models.table import Table, table
-    from penstock.models.training import Progress, promote, publish, report, training
+    from penstock.models.tabular import Table, table
+    from penstock.models.training import Progress, promote, publish, report
 
 _OFFLINE = {
     "Progress": "training",
-    "Table": "table",
+    "Table": "tabular",
     "promote": "training",
     "publish": "training",
     "report": "training",
-    "table": "table",
-    "training": "training",
+    "table": "tabular",
 }
 
 __all__ = [
@@ -45,7 +44,6 @@ __all__ = [
     "publish",
     "report",
     "table",
-    "training",
 ]
 
 

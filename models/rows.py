@@ -10,6 +10,7 @@ import dataclasses
 import math
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from keyword import iskeyword
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -65,7 +66,7 @@ class RowMaker:
             self._check_names(shape.fields, features_type)
         if shape.values is not None:
             return self._maker(shape.values)
-        if not isinstance(origin, type) or origin is object:
+        if not isinstance(origin, type) or origin in (Any, object):
             return self._by_type
         if issubclass(origin, Mapping):
             return self._maker(self._mapping)
@@ -176,10 +177,10 @@ class RowMaker:
             number = float(value)
         except (TypeError, ValueError, OverflowError):
             raise self._bad(entry, value, wanted) from None
-        if math.isinf(number) or (math.isnan(number) and not entry.missing):
+        if math.isnan(number) and not entry.missing:
             raise self._bad(entry, value, wanted)
-        if entry.type == "float32" and abs(number) >= _LARGEST:
-            raise self._bad(entry, value, "below 3.4e38, for the model computes in 32 bits")
+        if math.isinf(number) or (entry.type == "float32" and abs(number) >= _LARGEST):
+            raise self._bad(entry, value, "a number below 3.4e38 in size")
         return number
 
     def _bad(self, entry: Input, value: Any, wanted: str) -> BadEvent:
@@ -198,7 +199,8 @@ def _shape(origin: Any, features_type: Any, names: Sequence[str]) -> Shape:
         return Shape(fields, msgspec.structs.astuple if in_order else _attributes(names))
     if is_typeddict(origin):
         fields = _hints(origin)
-        return Shape(fields, itemgetter(*names) if len(names) > 1 else None)
+        # Of one name alone itemgetter gives the value, not a tuple.
+        return Shape(fields, itemgetter(*names) if len(names) > 1 else lambda features: (features[names[0]],))
     if dataclasses.is_dataclass(origin):
         hints = _hints(origin)
         fields = {field.name: hints.get(field.name) for field in dataclasses.fields(origin)}
@@ -212,7 +214,7 @@ def _shape(origin: Any, features_type: Any, names: Sequence[str]) -> Shape:
 
 def _attributes(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
     """A function that reads attributes into a tuple; written out it takes half the time of `attrgetter`."""
-    if not all(name.isidentifier() for name in names):
+    if not all(name.isidentifier() and not iskeyword(name) for name in names):
         return lambda features: tuple([getattr(features, name) for name in names])
     reader: Callable[[Any], tuple[Any, ...]] = eval(
         f"lambda features: ({' '.join(f'features.{name},' for name in names)})", {}

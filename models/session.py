@@ -147,13 +147,14 @@ def _packed_feed(manifest: Manifest) -> Callable[[Sequence[Row]], tuple[dict[str
 
 def _column_feed(manifest: Manifest) -> Callable[[Sequence[Row]], tuple[dict[str, Any], bool]]:
     """From rows of mixed types to one tensor a column, and whether all numbers are allowed."""
-    from numpy import array, isfinite
+    from numpy import array, errstate, isfinite
 
     def feed(rows: Sequence[Row]) -> tuple[dict[str, Any], bool]:
         columns = {}
         finite = True
         for entry, values in zip(manifest.inputs, zip(*rows, strict=True), strict=True):
-            column = array(values, _TYPES[entry.type]).reshape(-1, 1)
+            with errstate(over="ignore"):  # too large a number becomes infinite, and is found below
+                column = array(values, _TYPES[entry.type]).reshape(-1, 1)
             if entry.type.startswith("float") and not entry.missing:
                 finite = finite and bool(isfinite(column).all())
             columns[entry.name] = column

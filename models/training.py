@@ -30,7 +30,7 @@ from penstock.models.lineage import data_of, lineage_of
 from penstock.models.manifest import Comparison, Input, Manifest, Probe, Version
 from penstock.models.registry import MODEL, Move, Registry, open_registry
 from penstock.models.session import Model
-from penstock.models.table import held_out, inputs_of, names_of, typical
+from penstock.models.tabular import held_out, inputs_of, names_of, typical
 
 DEFAULT_REGISTRY = "models"
 _EXACT_IN_32_BITS = 2.0**24
@@ -45,8 +45,8 @@ class Progress(NamedTuple):
 
 
 @dataclass(slots=True)
-class Setting:
-    """What `training` calls use where they are not told otherwise, and what they have published."""
+class Script:
+    """A training script that runs: what its calls use where they are not told otherwise, and what it has done."""
 
     registry: Registry | None
     progress: Callable[[Progress], None]
@@ -59,28 +59,26 @@ def _print(progress: Progress) -> None:
     print(f"{counted}{progress.text}", file=sys.stderr, flush=True)
 
 
-_SETTING: ContextVar[Setting] = ContextVar("penstock training")
+_SCRIPT: ContextVar[Script] = ContextVar("penstock training")
 
 
 @contextmanager
-def training(
-    registry: Registry | str | None = None, progress: Callable[[Progress], None] = _print
-) -> Iterator[Setting]:
+def running(registry: Registry | str | None = None, progress: Callable[[Progress], None] = _print) -> Iterator[Script]:
     """Within it, `publish`, `promote` and `report` use this registry and tell `progress` what they do.
 
     Commands run a user's training script inside one; afterwards `published` and `moves` say what it did.
     """
     opened = open_registry(registry) if isinstance(registry, str) else registry
-    token = _SETTING.set(Setting(opened, progress))
+    token = _SCRIPT.set(Script(opened, progress))
     try:
-        yield _SETTING.get()
+        yield _SCRIPT.get()
     finally:
-        _SETTING.reset(token)
+        _SCRIPT.reset(token)
 
 
 def report(text: str, done: int = 0, steps: int = 0) -> None:
     """Say what a training script is doing: a line on standard error, or in the progress of `penstock models train`."""
-    _setting().progress(Progress(text, done, steps))
+    _script().progress(Progress(text, done, steps))
 
 
 def publish(
@@ -156,7 +154,7 @@ def publish(
     manifest = msgspec.structs.replace(manifest, comparison=comparison, probe=Probe(row, answer))
 
     version = opened.publish(manifest, {MODEL: content})
-    _setting().published.append(version)
+    _script().published.append(version)
     shown = ", ".join(f"{metric} {value:.4g}" for metric, value in figures.items())
     report(f"published {version} to {opened.address}: {shown}", 4, 4)
     return version
@@ -173,23 +171,23 @@ def promote(
     if isinstance(version, str):
         version = opened.resolve(version)
     move = opened.promote(version, alias, note=note)
-    _setting().moves.append((version, alias))
+    _script().moves.append((version, alias))
     report(f"{version.name}@{alias} is now version {version.number}")
     return move
 
 
-def _setting() -> Setting:
-    setting = _SETTING.get(None)
-    if setting is None:
-        setting = Setting(None, _print)
-        _SETTING.set(setting)
-    return setting
+def _script() -> Script:
+    script = _SCRIPT.get(None)
+    if script is None:
+        script = Script(None, _print)
+        _SCRIPT.set(script)
+    return script
 
 
 def _registry(given: Registry | str | None) -> Registry:
     if isinstance(given, str):
         return open_registry(given)
-    return given or _setting().registry or open_registry(os.environ.get("PENSTOCK_MODELS") or DEFAULT_REGISTRY)
+    return given or _script().registry or open_registry(os.environ.get("PENSTOCK_MODELS") or DEFAULT_REGISTRY)
 
 
 def _is_packed(estimator: Any, inputs: Sequence[Input], X: Any) -> bool:  # noqa: N803

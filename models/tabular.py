@@ -114,8 +114,8 @@ def _record(row: Any) -> Mapping[str, Any]:
         return row
     if isinstance(row, msgspec.Struct):
         return msgspec.structs.asdict(row)
-    if isinstance(row, tuple) and hasattr(row, "_fields"):
-        return dict(zip(row._fields, row, strict=True))
+    if isinstance(row, tuple) and (names := getattr(row, "_fields", None)):
+        return dict(zip(names, row, strict=True))
     if dataclasses.is_dataclass(row) and not isinstance(row, type):
         return {field.name: getattr(row, field.name) for field in dataclasses.fields(row)}
     raise NotPublished(f"{type(row).__name__} has no named features: give Structs, dataclasses, named tuples or dicts")
