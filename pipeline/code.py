@@ -151,9 +151,12 @@ class Writer:
                 self._fresh()
                 with text.block("try:"):
                     self._decode()
+                    if self._always_keyed():
+                        self._read_key()
                     if self.keyed:
                         with text.block("if table:" if not self.holding else "if True:"):
-                            text.line(f"key = {self._key()}", self._origin())
+                            if not self._always_keyed():
+                                text.line(f"key = {self._key()}", self._origin())
                             with text.block("if key in table:"):
                                 text.line("park(batch, i, key)")
                                 self._settle_run()
@@ -184,14 +187,11 @@ class Writer:
             with text.block("for i in range(start, stop):"):
                 with text.block("try:"):
                     self._decode()
-                    text.line(f"key = {self._key()}")
+                    self._read_key()
                     if self.source.key is None:
                         with text.block("if key is None:"):
                             text.line("push((batch, i, v0, None))")
                             text.line("continue")
-                    else:
-                        with text.block("if key is None:"):
-                            text.line("raise keyless")
                     if self.keyed:
                         with text.block("if key in table:"):
                             text.line("wait(key, (batch, i, v0, key))")
@@ -268,6 +268,16 @@ class Writer:
             self.text.line("v0 = decode(v0, batch, i)" if self.captured else "v0 = decode(v0)", self._origin())
         with self.text.block("elif v0 is None or v0.__class__ is BadEvent:"):
             self.text.line("v0 = unusual(v0)", self._origin())
+
+    def _always_keyed(self) -> bool:
+        """Whether a loop reads the key of every event: where one is declared, an event without it is refused."""
+        return self.source.key is not None or self.holding
+
+    def _read_key(self) -> None:
+        self.text.line(f"key = {self._key()}", self._origin())
+        if self.source.key is not None:
+            with self.text.block("if key is None:"):
+                self.text.line("raise keyless", self._origin())
 
     def _key(self) -> str:
         """The order key as an expression: a field is read in place, everything else through a function."""
@@ -501,7 +511,7 @@ class Writer:
         self._emit(node, at, result)
 
     def _emit(self, node: Act, at: At, result: str) -> None:
-        key = "key_of(v0, batch, i)" if self.form == "loop" and not self.holding else "key"
+        key = "key_of(v0, batch, i)" if self.form == "loop" and not self._always_keyed() else "key"
         path = "".join(f"{index}, " for index in at.path)
         with self.text.block(f"if {result} is not None:"):
             self.text.line(f"build{node.id}(out, batch, i, v0, {key}, {at.payload}, {result}, ({path}))", at.point(node))
@@ -587,7 +597,7 @@ class Writer:
         values = []
         for name in function.takes:
             if name == "event":
-                key = "key_of(v0, batch, i)" if self.form == "loop" and not self.holding else "key"
+                key = "key_of(v0, batch, i)" if self.form == "loop" and not self._always_keyed() else "key"
                 values.append((name, f"describe(batch, i, v0, {key})"))
             else:
                 values.append((name, at.scope.get(name) or f"r_{name}"))

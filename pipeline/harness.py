@@ -338,7 +338,7 @@ class Harness:
     def _outcome(self, batch: Batch) -> Outcome:
         answer = batch.answers.get(0)
         replies = [_sent(message).data for message in answer] if isinstance(answer, list) else []
-        letters = [letter for letter in self.dead if letter.event == self.engine.event_id(batch, 0, None) or letter.id in _letters(batch)]
+        letters = [letter for letter in self.dead if letter.position == batch.position(0)]
         return Outcome(
             sent=[_sent(message) for message in self._all() if message.batch is batch],
             reply=None if not replies else replies[0] if len(replies) == 1 else replies,
@@ -377,10 +377,6 @@ async def harness(
     """
     async with Harness(pipeline, store or {}, models or {}, stub or {}, start) as running:
         yield running
-
-
-def _letters(batch: Batch) -> set[str]:
-    return {answer.letter for answer in batch.answers.values() if isinstance(answer, Refusal)}
 
 
 def _sent(message: Message) -> Sent:

@@ -130,7 +130,7 @@ class Lane:
 
     def troubled(self, flight: Flight) -> None:
         """An event failed somewhere. Its key stays in flight until the event has ended."""
-        if self.program.form == "loop" and self.keyed and flight.key is None and flight.payload is not None:
+        if self.program.form == "loop" and self.keyed and flight.payload is not None:
             flight.key = self.key_of(flight.payload, flight.batch, flight.index)
             if flight.key is not None:
                 self.feed.table.setdefault(flight.key, None)

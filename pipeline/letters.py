@@ -20,7 +20,8 @@ STREAM = "penstock:{pipeline}:dead"
 class Letter(msgspec.Struct, frozen=True):
     """One dead letter.
 
-    `id` is made of the event's id and the stage, so that writing a letter twice keeps one. `data` is the original
+    `id` is made of the event's id and the stage, so that writing a letter twice keeps one. `position` is the record's
+    place at its origin. `data` is the original
     payload, base64 where it is not UTF-8 (`encoding`). `where` is the user's own line that raised, `done` names the
     actions of the event that were sent although this stage failed.
     """
@@ -34,6 +35,7 @@ class Letter(msgspec.Struct, frozen=True):
     attempts: int
     at: float
     topic: str
+    position: str
     key: str
     headers: dict[str, str]
     data: str

@@ -141,7 +141,7 @@ class Trouble:
         if flight is None:
             origin = payload if payload is not None else found.origin
             flight = Flight(self, batch, index, key, None if found.node == self._source else origin, out)
-        flight.parts.append(Part(found, error))
+        flight.parts.append(Part(found, self._about_the_key(error, found.origin) if found.node == self._source else error))
         return flight
 
     def refuse(self, error: BaseException, batch: Batch, index: int) -> None:
@@ -150,13 +150,15 @@ class Trouble:
             raise error
         assert self.program is not None
         flight = Flight(self, batch, index, None, None, None)
-        flight.parts.append(Part(Found(self.program.source.id, None, (), ()), self._about_the_key(error)))
+        found = self.program.find(error.__traceback__)
+        raw = found.origin if found is not None else None
+        flight.parts.append(Part(Found(self.program.source.id, None, (), ()), self._about_the_key(error, raw)))
         self.troubled(flight)
 
-    def _about_the_key(self, error: BaseException) -> BaseException:
-        """A payload that lacks its key field says so in the user's words."""
+    def _about_the_key(self, error: BaseException, origin: Any) -> BaseException:
+        """A payload that lacks its key field says so in the user's words; bytes as origin mean decoding failed."""
         assert self.program is not None
-        if isinstance(error, AttributeError | KeyError | TypeError):
+        if isinstance(error, AttributeError | KeyError | TypeError) and not isinstance(origin, bytes | None):
             key = self.program.source.key
             return BadEvent(f"the key field {key} is missing", path=f"$.{key}", status=422)
         return error
@@ -271,6 +273,7 @@ class Trouble:
             attempts=part.attempts if part is not None else 1,
             at=self.host.clock.time(),
             topic=event.topic,
+            position=flight.batch.position(flight.index),
             key=event.key or text_of(flight.key),
             headers=dict(event.headers),
             data=data,

@@ -1,0 +1,152 @@
+"""Running pipelines: from graphs and settings to a process that serves, drains and leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from penstock.connectors import Endpoint, Settings, Site
+from penstock.pipeline.admin import Admin, View
+from penstock.pipeline.engine import Engine
+from penstock.pipeline.exposition import page
+from penstock.pipeline.graph import Graph
+from penstock.pipeline.predictors import Predictors
+
+log = logging.getLogger("penstock")
+
+GRACE = 25.0
+"""Seconds that events in flight get to finish after the first signal."""
+
+T = TypeVar("T")
+
+
+def unchanged(endpoint: Endpoint) -> Endpoint:
+    """Every endpoint as it was declared."""
+    return endpoint
+
+
+class Service:
+    """Pipelines that share a process: one engine each, one admin port, one end.
+
+    - `worker`: this process's number among those that serve the same pipelines.
+    - `endpoint`: puts another endpoint in the place of a declared one.
+
+    Making one raises `ConfigError` where an address is missing.
+    """
+
+    def __init__(
+        self,
+        graphs: Sequence[Graph],
+        settings: Settings,
+        *,
+        worker: int = 0,
+        endpoint: Callable[[Endpoint], Endpoint] = unchanged,
+    ) -> None:
+        from penstock.connectors.store import RedisStore
+
+        predictors = Predictors(settings)
+        self.engines: list[Engine] = []
+        for graph in graphs:
+            site = Site(settings, pipeline=graph.name, worker=worker)
+            engine = Engine(graph, site, RedisStore(site), models=predictors.load, endpoint=endpoint)
+            self.engines.append(engine)
+        self.admin = Admin(View(self.problems, self.metrics), settings.process.admin_listen)
+        self.ready = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._began = time.monotonic()
+
+    async def run(self) -> None:
+        """Open everything, serve until `stop` is called or every source has ended, drain, close.
+
+        Raises what a pipeline could not begin or go on for, after everything was closed.
+        """
+        await self.admin.open()
+        lives = [asyncio.ensure_future(self._live(engine)) for engine in self.engines]
+        ready = asyncio.ensure_future(self._all_ready())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await _until_over(lives, stopping)
+        finally:
+            for task in (*lives, ready, stopping):
+                task.cancel()
+            await asyncio.gather(*lives, ready, stopping, return_exceptions=True)
+            await asyncio.gather(*(engine.stop(GRACE) for engine in self.engines))
+            await self.admin.close()
+        for life in lives:
+            if not life.cancelled():
+                life.result()
+
+    def stop(self) -> None:
+        """Take nothing new, finish what is in flight, end. From the second call on, end at once."""
+        if self._stopping.is_set():
+            log.warning("ended at once: what was in flight comes again at the next start")
+            os._exit(1)
+        log.info("stopping: finishing what is in flight (a second signal ends at once)")
+        self._stopping.set()
+
+    async def problems(self) -> list[str]:
+        """What keeps the process from being ready, one line each."""
+        several = len(self.engines) > 1
+        return [
+            f"{engine.graph.name}: {problem}" if several else problem
+            for engine in self.engines
+            for problem in engine.problems()
+        ]
+
+    async def metrics(self) -> bytes:
+        """The metrics of all pipelines and of the process."""
+        from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
+
+        process = CollectorRegistry()
+        ProcessCollector(registry=process)
+        GCCollector(registry=process)
+        registries = [process, *(engine.metrics.registry for engine in self.engines)]
+        return page(family for registry in registries for family in registry.collect())
+
+    async def _live(self, engine: Engine) -> None:
+        await engine.start()
+        await engine.run()
+
+    async def _all_ready(self) -> None:
+        while not all(engine.ready for engine in self.engines):
+            await asyncio.sleep(0.005)
+        for engine in self.engines:
+            sources = ", ".join(engine.sources)
+            log.info("%s is ready after %.2f s: reads %s", engine.graph.name, time.monotonic() - self._began, sources)
+        self.ready.set()
+
+
+async def _until_over(lives: Sequence[asyncio.Future[None]], stopping: asyncio.Future[Any]) -> None:
+    """Until one life has failed, all of them have ended, or `stopping` is done."""
+    while not stopping.done():
+        living = [life for life in lives if not life.done()]
+        if not living or any(life.done() and not life.cancelled() and life.exception() for life in lives):
+            return
+        await asyncio.wait([*living, stopping], return_when=asyncio.FIRST_COMPLETED)
+
+
+async def serve(service: Service) -> None:
+    """Run a service until a signal ends it."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stop)
+    try:
+        await service.run()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def on_loop(main: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end on a new event loop, uvloop's where it is installed."""
+    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    with contextlib.suppress(ImportError):
+        from uvloop import new_event_loop as factory
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
