@@ -1,0 +1,65 @@
+"""The four stages on dict payloads that every Kafka, MQTT and HTTP contestant runs, and the clock that times them.
+
+Peers load this file by itself, in environments without penstock: it needs nothing but the standard library.
+Stages return new dicts, so that an event that is tried again is the event that came.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+RATES = {"EUR": 1.0, "USD": 0.92, "GBP": 1.17, "CHF": 1.04, "SEK": 0.088}
+
+
+def in_euros(payment: dict[str, Any]) -> dict[str, Any]:
+    """The amount in one currency."""
+    return {**payment, "euros": round(payment["amount"] * RATES[payment["currency"]], 2)}
+
+
+def classify(payment: dict[str, Any]) -> dict[str, Any]:
+    """Which kind of payment it is."""
+    euros = payment["euros"]
+    return {**payment, "band": "large" if euros > 500 else "medium" if euros > 50 else "small"}
+
+
+def score(payment: dict[str, Any]) -> dict[str, Any]:
+    """A crude risk."""
+    risk = min(1.0, payment["euros"] / 1000) * (1.5 if payment["band"] == "large" else 1.0)
+    return {**payment, "risk": risk}
+
+
+class Finish:
+    """The fourth stage, which decides, and counts: it ends the process when its turn is over, and tells the rate.
+
+    The clock starts at the first event. The turn ends after `seconds`, or with event number `most`, and the process
+    with it, at once and without a last commit: a turn is a run that is cut off. What happened is one line of JSON on
+    standard output: events, seconds.
+    """
+
+    def __init__(self, seconds: float, most: int) -> None:
+        self.seconds = seconds
+        self.most = most
+        self.count = 0
+        self.began = 0.0
+
+    def __call__(self, payment: dict[str, Any]) -> dict[str, Any]:
+        self.count += 1
+        if self.count & 1023 == 1 or self.count >= self.most:
+            self._look()
+        return {**payment, "decision": "refuse" if payment["risk"] > 0.9 else "allow"}
+
+    def _look(self) -> None:
+        now = time.perf_counter()
+        if self.count == 1:
+            self.began = now
+        elif now - self.began >= self.seconds or self.count >= self.most:
+            print(json.dumps({"events": self.count, "seconds": now - self.began}), flush=True)
+            os._exit(0)
+
+
+def finish() -> Finish:
+    """The fourth stage as the environment describes it: `BENCH_SECONDS`, `BENCH_EVENTS`."""
+    return Finish(float(os.environ["BENCH_SECONDS"]), int(os.environ["BENCH_EVENTS"]))
