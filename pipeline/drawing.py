@@ -118,16 +118,17 @@ def _inferred(node: nodes.Infer) -> list[str]:
 
 
 def _call(function: Function | None, stage: str) -> str:
-    """A function with the names it takes; one that may be absent ends with a question mark."""
+    """A function with the names it takes; one that nothing adds, so that its default stays, is shown as such."""
     if function is None:
         return stage
-    takes = [*function.takes, *(f"{name}?" for name in function.absent)]
+    takes = [*function.takes, *(f"{name}=default" for name in function.absent)]
     options = [word for word, given in (("thread", function.thread), ("batched", function.many)) if given]
     if function.kind != "plain":
         options.insert(0, {"coroutine": "async"}.get(function.kind, function.kind))
     if function.timeout is not None:
         options.append(f"within {_seconds(function.timeout)}")
-    name = stage if function.name == stage else f"{stage}: {function.name}"
+    own = getattr(function.target, "__name__", stage)
+    name = stage if own in (stage, "<lambda>") else own if stage == function.name else f"{stage}: {own}"
     how = f" [{', '.join(options)}]" if options else ""
     return f"{name}({', '.join(takes)}){how}"
 

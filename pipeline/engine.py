@@ -32,6 +32,9 @@ log = logging.getLogger("penstock")
 UNCONFIRMED = 20_000
 """Actions handed to sinks and not confirmed, past which nothing new starts."""
 
+TROUBLED = 10_000
+"""Events that failed and are not settled yet, past which nothing new starts."""
+
 Model = tuple[Predictor, Callable[[Any], Callable[[Any], Any]]]
 """A loaded model: who answers, and for a type of features the function that makes its rows."""
 
@@ -76,7 +79,7 @@ class Engine:
         self.pumps: list[asyncio.Task[None]] = []
         self._opened: asyncio.Future[None] | None = None
         self._waits: dict[str, str] = {}
-        self._unconfirmed = 0
+        self._was_shut = False
         self._confirmed = 0
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -134,7 +137,7 @@ class Engine:
         for lane in self.lanes:
             lane.feed.close()
         await asyncio.gather(*self.workers)
-        while self._work or any(lane.trouble.flights for lane in self.lanes) or not all(box.idle for box in self.outboxes.values()):
+        while self.busy or (not self.outages.down and any(lane.trouble.flights for lane in self.lanes)):
             for box in self.outboxes.values():
                 box.flush()
                 await box.sink.flush()
@@ -195,8 +198,13 @@ class Engine:
             log.error("a failure could not be dealt with", exc_info=task.exception())
 
     def shut(self) -> bool:
-        """Whether nothing new may start."""
-        return bool(self.outages.down) or self._unconfirmed_now() > UNCONFIRMED
+        """Whether nothing new may start: an outage, too many unconfirmed actions, too many events in trouble."""
+        self._was_shut = (
+            bool(self.outages.down)
+            or sum(box.unsettled for box in self.outboxes.values()) > UNCONFIRMED
+            or sum(lane.trouble.flights for lane in self.lanes) > TROUBLED
+        )
+        return self._was_shut
 
     async def opened(self) -> None:
         """Wait until something new may start."""
@@ -220,16 +228,13 @@ class Engine:
         return bool(self._work) or any(not box.idle for box in self.outboxes.values())
 
     def relieved(self) -> None:
-        """Actions were confirmed: there may be room for new events."""
-        if self._opened is not None and not self.shut():
+        """Actions were confirmed, or an event in trouble has ended: there may be room for new events."""
+        if self._was_shut and not self.shut():
             self.wake()
 
     def _open_gate(self) -> None:
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(None)
-
-    def _unconfirmed_now(self) -> int:
-        return sum(box.unsettled for box in self.outboxes.values())
 
     def event_id(self, batch: Batch, index: int, payload: Any) -> str:
         """The id of an event of any lane."""

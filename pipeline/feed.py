@@ -107,7 +107,7 @@ class Feed:
 
     def rows(self, count: int) -> list[Row]:
         """Up to `count` rows that may run side by side: their keys are distinct."""
-        if not self.ready:
+        if len(self.ready) < count:
             self.refill()
         take = self.ready.popleft
         return [take() for _ in range(min(count, len(self.ready)))]

@@ -35,6 +35,7 @@ class Building(Host, Protocol):
     holding: bool
 
     def shut(self) -> bool: ...
+    def relieved(self) -> None: ...
     async def opened(self) -> None: ...
     def names(self, lane: Lane) -> dict[str, Any]: ...
 
@@ -65,6 +66,8 @@ class Lane:
         self.feed.admit = self.program.admit
         self.width = 0
         self._slice = 64
+        self._spent = 0.0
+        self._crowded = 16
         self._number = 0
 
     # -- names that the written functions use --------------------------------------------------------------------
@@ -149,6 +152,7 @@ class Lane:
         self.feed.free(flight.key)
         if self.program.form == "loop":
             self.redo()
+        self.engine.relieved()
 
     def deliver_holding(self, batch: Batch, index: int, out: Sent, key: Any) -> bool:
         """Deliver; where a sink keeps no order, the key stays in flight until its messages have settled."""
@@ -205,8 +209,9 @@ class Lane:
         for batch in batches:
             self.received += len(batch)
         self.open.update(batches)
-        if len(self.open) > 64:
+        if len(self.open) > self._crowded:
             self.open = {batch for batch in self.open if batch.left}
+            self._crowded = 2 * len(self.open) + 16
 
     async def _run(self, batch: Batch) -> None:
         """A batch through a loop, in slices of about a millisecond, with a breath for everyone else in between."""
@@ -230,7 +235,10 @@ class Lane:
             if stop - start == self._slice:
                 self._slice = _next_slice(self._slice, took)
             start = stop
-            await asyncio.sleep(0)
+            self._spent += took
+            if self._spent > SLICE_SECONDS / 2:
+                self._spent = 0.0
+                await asyncio.sleep(0)
 
     def redo(self) -> None:
         """Run records that waited behind a key, in a loop's way."""

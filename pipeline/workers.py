@@ -6,15 +6,17 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from penstock.connectors import Settings
 from penstock.errors import ConfigError
 from penstock.pipeline.admin import Admin, View
 from penstock.pipeline.exposition import labelled, page
+from penstock.pipeline.graph import Graph
 
 log = logging.getLogger("penstock")
 
@@ -175,3 +177,33 @@ def _how(code: int) -> str:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"
+
+
+def when_orphaned(call: Callable[[], None]) -> None:
+    """In a worker: call this when the parent is gone, however it went."""
+    loop = asyncio.get_running_loop()
+    descriptor = sys.stdin.fileno()
+
+    def read() -> None:
+        if not os.read(descriptor, 1):
+            loop.remove_reader(descriptor)
+            log.warning("the parent process is gone")
+            call()
+
+    loop.add_reader(descriptor, read)
+
+
+def warn_of_order(graph: Graph) -> None:
+    """Say where several workers cannot keep the order that a pipeline asks for."""
+    if graph.order != "key":
+        return
+    for source in graph.sources:
+        for endpoint in source.endpoints:
+            technology = endpoint.address.partition(":")[0]
+            if technology in ("http", "mqtt"):
+                log.warning(
+                    "%s: %s has no partitions, so several workers take its events of one key side by side, in no "
+                    "common order; run one worker, or declare order='none'",
+                    source.where,
+                    endpoint.address,
+                )

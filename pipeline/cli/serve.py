@@ -1,0 +1,104 @@
+"""`penstock run` and `penstock dev`: pipelines at work."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from penstock.pipeline.cli.graph import Apps
+from penstock.pipeline.logs import Style
+
+if TYPE_CHECKING:
+    from penstock.connectors import Settings
+    from penstock.pipeline.graph import Graph
+
+RUN_EXAMPLE = "Example: PENSTOCK_KAFKA=localhost:9092 PENSTOCK_STORE=redis://localhost penstock run app.py"
+DEV_EXAMPLE = "Example: penstock dev app.py"
+
+Log = Annotated[Style, typer.Option("--log", metavar="human|json", help="How to write log lines, on standard error.")]
+
+
+def run(apps: Apps, log: Log = "human") -> None:
+    """Run pipelines against the addresses in the environment (or .env), until SIGTERM or Ctrl-C.
+
+    The first signal drains: what is in flight is finished and confirmed. A second one ends at once.
+    PENSTOCK_WORKERS says how many processes share the work.
+    """
+    from penstock.connectors import Settings
+    from penstock.pipeline.app import build
+    from penstock.pipeline.logs import set_up
+    from penstock.pipeline.workers import WORKER
+
+    set_up(log)
+    settings, graphs = Settings(), build(apps)
+    number = os.environ.get(WORKER, "")
+    if number.isdigit():
+        _worker(graphs, settings, int(number))
+    elif settings.process.workers > 1:
+        _workers(graphs, settings, [*apps, "--log", log])
+    else:
+        _alone(graphs, settings)
+
+
+def _alone(graphs: Sequence[Graph], settings: Settings) -> None:
+    from penstock.pipeline.run import Service, on_loop, serve
+
+    _require(graphs, settings)
+
+    async def main() -> None:
+        await serve(Service(graphs, settings))
+
+    on_loop(main())
+
+
+def _worker(graphs: Sequence[Graph], settings: Settings, number: int) -> None:
+    from penstock.pipeline.run import Service, on_loop, serve
+    from penstock.pipeline.workers import when_orphaned
+
+    async def main() -> None:
+        service = Service(graphs, settings, worker=number)
+        when_orphaned(service.stop)
+        await serve(service)
+
+    on_loop(main())
+
+
+def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[str]) -> None:
+    import asyncio
+
+    from penstock.pipeline.workers import Workers, warn_of_order
+
+    _require(graphs, settings)
+    for graph in graphs:
+        warn_of_order(graph)
+    command = [sys.executable, "-m", "penstock.pipeline.cli", "run", *arguments]
+    asyncio.run(Workers(command, settings).run())
+
+
+def _require(graphs: Sequence[Graph], settings: Settings) -> None:
+    """Name every address that is missing, at once."""
+    from penstock.errors import ConfigError
+    from penstock.pipeline.needs import missing
+
+    problems = dict.fromkeys(problem for graph in graphs for problem in missing(graph, settings))
+    if problems:
+        raise ConfigError("\n".join(problems))
+
+
+def dev(
+    apps: Apps,
+    log: Log = "human",
+    table: Annotated[bool, typer.Option(help="Show a live table of rates and latencies (on a terminal).")] = True,
+) -> None:
+    """Run pipelines on this machine alone: whatever has no address is embedded.
+
+    A Valkey server with its data under .penstock/ is the store, and its streams stand in for Kafka and MQTT topics.
+    Addresses that are set are used. `penstock send`, `tail` and `dead` in the same folder find it.
+    """
+    from penstock.pipeline.dev import develop
+
+    develop(apps, log=log, table=table)
