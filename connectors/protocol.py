@@ -97,8 +97,10 @@ class Store(Protocol):
     `clock` tells seconds, of whatever time keys and caches expire by.
     """
 
-    problem: str | None
     clock: Callable[[], float]
+
+    @property
+    def problem(self) -> str | None: ...
 
     async def open(self) -> None: ...
 

@@ -86,7 +86,7 @@ async def test_a_server_killed_under_load_loses_no_write_that_was_answered() -> 
         workers = [asyncio.create_task(write(worker)) for worker in range(20)]
         for _ in range(2):
             known = len(answered)
-            await until(lambda known=known: len(answered) > known + 100)  # type: ignore[misc]
+            await until(lambda known=known: len(answered) > known + 100)
             server.kill()
             await until(lambda: store.problem is not None)
             server.start()
