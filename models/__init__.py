@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.models.batcher import Answer, Batcher, Statistics
 from penstock.models.manifest import Manifest, Version
-from penstock.models.prediction import Prediction, fall_back
+from penstock.models.prediction import Prediction
 from penstock.models.registry import Move, Registry, open_registry
 from penstock.models.session import Model
 
@@ -38,7 +38,6 @@ __all__ = [
     "Statistics",
     "Table",
     "Version",
-    "fall_back",
     "open_registry",
     "promote",
     "publish",

@@ -30,18 +30,3 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     model: str = ""
     version: str = ""
     fallback: str | None = None
-
-
-def fall_back(answer: Prediction | float | str, reason: str, *, model: str = "") -> Prediction:
-    """The prediction a fallback's answer stands for, marked with `reason`: a number is a value, a text is a label.
-
-    >>> fall_back(0.5, "deadline").fallback
-    'deadline'
-    >>> fall_back("fraud", "failed").label
-    'fraud'
-    """
-    if isinstance(answer, Prediction):
-        return Prediction(answer.value, answer.label, answer.scores, answer.model or model, answer.version, reason)
-    if isinstance(answer, str):
-        return Prediction(float("nan"), answer, {}, model, "", reason)
-    return Prediction(float(answer), "", {}, model, "", reason)

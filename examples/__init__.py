@@ -1,0 +1,1 @@
+"""Runnable applications, each with its own producer and training script."""
