@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from penstock.connectors.settings import Settings
+if TYPE_CHECKING:
+    from penstock.connectors.settings import Settings
 
 T = TypeVar("T")
 
@@ -17,6 +18,7 @@ class Site:
     - `pipeline`: the pipeline's name; consumer groups, client ids and keys are derived from it.
     - `worker`: this process's number among its siblings, from 0.
 
+    >>> from penstock.connectors import Settings
     >>> site = Site(Settings({}), pipeline="demo")
     >>> site.share("answers", list) is site.share("answers", list)
     True
