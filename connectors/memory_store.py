@@ -25,14 +25,15 @@ class MemoryStore:
     [[b'41.5', None]]
     """
 
-    clock: Callable[[], float]
-
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.problem: str | None = None
-        self.clock = clock
+        self._clock = clock
         self._keys: dict[str, bytes | dict[bytes, bytes] | Log] = {}
         self._expiry: dict[str, float] = {}
         self._ids: dict[str, dict[str, str]] = {}
+
+    def clock(self) -> float:
+        return self._clock()
 
     async def open(self) -> None:
         """Nothing to connect to."""

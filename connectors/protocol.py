@@ -93,14 +93,13 @@ class Store(Protocol):
 
     Every call may raise `Unavailable`. Reads are sent again after a lost connection; a write whose reply was lost
     raises `Unavailable` with its outcome unknown, unless it is idempotent.
-
-    `clock` tells seconds, of whatever time keys and caches expire by.
     """
-
-    clock: Callable[[], float]
 
     @property
     def problem(self) -> str | None: ...
+
+    def clock(self) -> float:
+        """Seconds, of whatever time keys and caches expire by."""
 
     async def open(self) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
@@ -41,11 +41,11 @@ class RedisStore:
         await store.read_hashes(["card:7"], ["mean", "limit"])   # [[b"41.5", b"500"]]
     """
 
-    clock: Callable[[], float]
-
     def __init__(self, site: Site) -> None:
         self.connection = Connection(site.settings.store().url, name="store")
-        self.clock = time.monotonic
+
+    def clock(self) -> float:
+        return time.monotonic()
 
     @property
     def problem(self) -> str | None:

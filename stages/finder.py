@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, get_args, get_origin
 
 from penstock.connectors import Store
@@ -49,22 +49,21 @@ class Finder:
 
     async def _hashes(self, keys: Sequence[str]) -> tuple[list[Any], bool]:
         """None stands for a key that is no hash."""
-        rows: Sequence[Any]
         if self._record is not None:
-            rows, read = await self._store.read_hashes(keys, self._record.names), self._record.read
+            rows = await self._store.read_hashes(keys, self._record.names)
             regular = self._record.read_many(rows)
-            if regular is not None:
-                return regular, True
-        else:
-            assert self._mapped is not None
-            rows, read = await self._store.read_maps(keys), self._mapped.read
+            return (self._read(keys, rows, self._record.read), False) if regular is None else (regular, True)
+        assert self._mapped is not None
+        return self._read(keys, await self._store.read_maps(keys), self._mapped.read), False
+
+    def _read(self, keys: Sequence[str], rows: Sequence[Any], read: Callable[[Any], Any]) -> list[Any]:
         values: list[Any] = []
         for key, row in zip(keys, rows, strict=True):
             try:
                 values.append(None if row is None else read(row))
             except ValueError as error:
                 values.append(Bad(f"{key}: {error}"))
-        return values, False
+        return values
 
     async def _strings(self, keys: Sequence[str]) -> list[Any]:
         values: list[Any] = []

@@ -15,8 +15,6 @@ T = TypeVar("T")
 ABSENT: Final = object()
 """What stands for a value that the store does not have."""
 
-_TROUBLE = (TypeError, ValueError, msgspec.MsgspecError)
-
 
 class Bad:
     """In place of a value: why what is kept under a key can never become one."""
@@ -69,17 +67,18 @@ class Record(Generic[T]):
             if self._order is None and self._regular:
                 return self.kind(*self._numbers(b"[" + b",".join(row) + b"]"))  # type: ignore[arg-type]
             return self._mixed(row)
-        except _TROUBLE:
+        except Exception:
+            # The converters and the class itself may raise anything; the careful way says what and where.
             return self._careful(row)
 
-    def read_many(self, rows: Sequence[Sequence[bytes | None]]) -> list[T] | None:
+    def read_many(self, rows: Sequence[Any]) -> list[T] | None:
         """The values of many rows in one call; None where one of them needs a closer look."""
         if self._order is not None or not self._regular:
             return None
         try:
-            numbers = self._many(b"[[" + b"],[".join([b",".join(row) for row in rows]) + b"]]")  # type: ignore[arg-type]
+            numbers = self._many(b"[[" + b"],[".join([b",".join(row) for row in rows]) + b"]]")
             return [self.kind(*row) for row in numbers] if len(numbers) == len(rows) else None
-        except _TROUBLE:
+        except Exception:
             return None
 
     def _mixed(self, row: Sequence[Any]) -> T | Any:
@@ -165,7 +164,7 @@ class Field:
         """The value, converted. Raises ValueError with the field's name."""
         try:
             return self.convert(value)
-        except _TROUBLE as error:
+        except Exception as error:
             text = value[:80].decode(errors="replace")
             raise ValueError(f"its field {name or self.stored!r} is {text!r}: {error}") from None
 
