@@ -13,7 +13,14 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.servers import Kafka, Mosquitto, Redis, Server, Valkey
+from tests.servers import Kafka, Mosquitto, Redis, Server, Valkey, tools
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let whoever waits for a download see that there is one."""
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        tools.uncaptured = capture.global_and_fixture_disabled
 
 
 @contextmanager

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -122,7 +125,41 @@ for name in sys.stdin.read().split():
 """
     command = [sys.executable, "-W", "error", "-P", "-c", program]
     done = subprocess.run(command, input=" ".join(names), capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("", "")
+    assert done.stdout.splitlines() == []
+    assert done.returncode == 0, done.stderr
+
+
+def normal(name: str) -> str:
+    """A distribution's name as comparisons want it."""
+    return re.sub(r"[-_.]+", "-", re.split(r"[^A-Za-z0-9._-]", name)[0]).lower()
+
+
+def test_whatever_is_imported_is_asked_for_in_pyproject() -> None:
+    """Not only there by the grace of something else's dependencies."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = {normal(line) for line in project["dependencies"]}
+    for extra, lines in project["optional-dependencies"].items():
+        asked |= {normal(line) for line in lines} if extra not in ("dev", "bench") else set()
+    providers = packages_distributions()
+    missing = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for package in PACKAGES
+        for path in modules(package)
+        for name in third_parties(path)
+        if not {normal(provider) for provider in providers.get(name, [])} & asked
+    }
+    assert missing == set()
+
+
+def third_parties(path: Path) -> Iterator[str]:
+    """Top-level name of every module that a file imports from outside penstock and the standard library."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or ""]
+        yield from ({name.split(".")[0] for name in names} - {"penstock"} - sys.stdlib_module_names)
 
 
 @pytest.fixture(scope="module")

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 # Debian puts daemons where an ordinary user's PATH does not look.
 SEARCH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+# Lets what is printed within it be seen; a test run that captures output puts its own way of doing so here.
+uncaptured: Callable[[], AbstractContextManager[None]] = nullcontext
 
 
 class MissingTool(RuntimeError):
@@ -47,8 +51,9 @@ def locked(name: str) -> Iterator[None]:
 
 
 def say(line: str) -> None:
-    """Tell the person who waits what is going on, past any capturing of output."""
-    print(f"penstock tests: {line}", file=sys.__stderr__, flush=True)
+    """Tell the person who waits what is going on."""
+    with uncaptured():
+        print(f"penstock tests: {line}", file=sys.stderr, flush=True)
 
 
 def _may_install() -> bool:
