@@ -1,0 +1,216 @@
+"""HTTP paths as a source: a request is a batch, and its answer waits until the batch is finished."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from penstock.connectors.batch import Batch, Partition, Refusal
+from penstock.connectors.duration import seconds
+from penstock.connectors.http_answer import answer, answer_lines, problem
+from penstock.connectors.http_request import HttpBatch, kind_of
+from penstock.connectors.http_server import http_server
+from penstock.connectors.site import Site
+from penstock.errors import BadEvent
+
+if TYPE_CHECKING:
+    from aiohttp.web import BaseRequest, Response
+
+    from penstock.connectors.http import Http
+
+WAITING = 1024  # records that may wait for the engine before requests are turned away
+WAITING_BYTES = 64 * 1024 * 1024
+UNHEARD = 1000  # finished requests whose sender had given up, kept for when it asks again
+
+
+class HttpSource:
+    """One path. Bounded: while the engine does not receive, requests are turned away with 503."""
+
+    def __init__(self, endpoint: Http, site: Site) -> None:
+        self.problem: str | None = "not open"
+        self.path = endpoint.path_or_url
+        self.method = endpoint.method
+        self._timeout = seconds(endpoint.timeout)
+        self._server = http_server(site)
+        self._partition = Partition(self.path)
+        self._stopped = False
+        self._receiver: asyncio.Future[None] | None = None
+        self._ready: list[HttpBatch] = []
+        self._waiting = 0
+        self._bytes = 0
+        self._running: set[HttpBatch] = set()
+        # Who is told by when, the oldest first: one timer looks after all of them.
+        self._deadlines: dict[asyncio.Future[bool], float] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        # By idempotency key: what runs, and what has finished when nobody listened any more.
+        self._known: dict[str, HttpBatch] = {}
+        self._unheard: OrderedDict[str, HttpBatch] = OrderedDict()
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server.add(self)
+        await self._server.open()
+        self.problem = None
+
+    async def receive(self) -> Sequence[Batch]:
+        while not self._ready and not self._stopped:
+            self._receiver = self._loop.create_future()
+            try:
+                await self._receiver
+            finally:
+                self._receiver = None
+        if self._stopped:
+            return []
+        ready, self._ready = self._ready, []
+        self._waiting = self._bytes = 0
+        return ready
+
+    def stop(self) -> None:
+        self._stopped = True
+        self.problem = "stopping"
+        ready, self._ready = self._ready, []
+        for batch in ready:
+            self._give_up(batch)
+        self._wake()
+
+    async def confirm(self) -> None:
+        """Nothing to do: a request is answered as soon as it is finished."""
+
+    async def close(self) -> None:
+        self.stop()
+        for batch in list(self._running):
+            self._give_up(batch)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._server.remove(self)
+
+    def lag(self) -> int | None:
+        return None
+
+    async def handle(self, request: BaseRequest, captures: dict[str, str]) -> Response:
+        """Take one request, and answer it when it is finished. Raises `BadEvent` for what cannot be taken."""
+        headers = request.headers
+        kind = kind_of(headers.get("Content-Type", ""))
+        turned_away = self._turned_away()
+        if turned_away is not None:
+            return turned_away
+        body = await self._read(request)
+        batch = HttpBatch(
+            self._partition, kind, body, headers, request.path, changed=self._changed, received=self._loop.time()
+        )
+        if batch.key:
+            known = self._known.get(batch.key) or self._unheard.pop(batch.key, None)
+            if known is not None:
+                if known.body != body:
+                    raise BadEvent("this Idempotency-Key came with another body: give each event its own", status=422)
+                return await self._wait(known) if known.left else _say(known)
+        if not batch.left:
+            return _say(batch)
+        turned_away = self._turned_away()
+        if turned_away is not None:  # the queue filled while the body was read
+            return turned_away
+        if captures:
+            batch.captures = [captures] * len(batch)
+        if batch.key:
+            self._known[batch.key] = batch
+        self._running.add(batch)
+        self._ready.append(batch)
+        self._waiting += len(batch)
+        self._bytes += len(body)
+        self._wake()
+        return await self._wait(batch)
+
+    def _turned_away(self) -> Response | None:
+        if self._stopped:
+            return problem(503, "stopping: send it again")
+        if self._waiting >= WAITING or self._bytes >= WAITING_BYTES:
+            return problem(503, "busy: as much waits as can be taken in, send it again")
+        return None
+
+    async def _read(self, request: BaseRequest) -> bytes:
+        from aiohttp.http_exceptions import HttpProcessingError
+        from aiohttp.web import HTTPRequestEntityTooLarge, RequestPayloadError
+
+        too_large = f"the body is larger than {self._server.limit} bytes (PENSTOCK_HTTP_LIMIT)"
+        if (request.content_length or 0) > self._server.limit:
+            raise BadEvent(too_large, status=413)
+        if "Expect" in request.headers:
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        try:
+            return await request.read()
+        except HTTPRequestEntityTooLarge:
+            raise BadEvent(too_large, status=413) from None
+        except (RequestPayloadError, HttpProcessingError) as error:
+            raise BadEvent(f"the body cannot be read: {error}") from None
+
+    async def _wait(self, batch: HttpBatch) -> Response:
+        """The answer when the batch is finished, or that it is not, when the time is up."""
+        waiter: asyncio.Future[bool] = self._loop.create_future()
+        batch.waiters.append(waiter)
+        self._deadlines[waiter] = self._loop.time() + self._timeout
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._timeout, self._sweep)
+        try:
+            finished = await waiter
+        finally:
+            self._deadlines.pop(waiter, None)
+        if finished:
+            return _say(batch)
+        if self._stopped:
+            return problem(503, "stopping before it was finished: send it again")
+        if batch.many:
+            return answer_lines(batch, late=True)
+        return problem(503, "not finished in time; it goes on: send it again with the same Idempotency-Key")
+
+    def _sweep(self) -> None:
+        """Tell those whose time is up. Processing goes on."""
+        self._timer = None
+        now = self._loop.time()
+        while self._deadlines:
+            waiter, deadline = next(iter(self._deadlines.items()))
+            if deadline > now:
+                self._timer = self._loop.call_at(deadline, self._sweep)
+                return
+            del self._deadlines[waiter]
+            if not waiter.done():
+                waiter.set_result(False)
+
+    def _changed(self, batch: Batch) -> None:
+        if batch.left:
+            return
+        assert isinstance(batch, HttpBatch)
+        self._running.discard(batch)
+        heard = False
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(True)
+                heard = True
+        if batch.key and self._known.get(batch.key) is batch:
+            del self._known[batch.key]
+            if not heard and not _may_succeed_later(batch):
+                self._unheard[batch.key] = batch
+                if len(self._unheard) > UNHEARD:
+                    self._unheard.popitem(last=False)
+
+    def _give_up(self, batch: HttpBatch) -> None:
+        """Nobody is told any more how this ends."""
+        self._running.discard(batch)
+        for waiter in batch.waiters:
+            if not waiter.done():
+                waiter.set_result(False)
+
+    def _wake(self) -> None:
+        if self._receiver is not None and not self._receiver.done():
+            self._receiver.set_result(None)
+
+
+def _say(batch: HttpBatch) -> Response:
+    return answer_lines(batch) if batch.many else answer(batch)
+
+
+def _may_succeed_later(batch: HttpBatch) -> bool:
+    return any(isinstance(each, Refusal) and each.status >= 500 for each in batch.answers.values())
