@@ -15,6 +15,7 @@ from penstock.connectors.mqtt_link import Link
 from penstock.connectors.mqtt_socket import packed
 from penstock.connectors.protocol import Settled
 from penstock.connectors.site import Site
+from penstock.connectors.tally import Tally
 from penstock.errors import Unavailable, Undeliverable
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class Publisher:
         found = self._flying.pop(mid, None)
         if found is not None:
             sink, message = found
-            sink.answered(message, None if reason.value < 0x80 else _refusal(message, reason, self.broker))
+            sink.tally.settle(message, None if reason.value < 0x80 else _refusal(message, reason, self.broker))
 
     def read(self) -> None:
         if self._queue:
@@ -116,7 +117,7 @@ class Publisher:
                     raise ValueError(f"{len(value)} bytes; the broker takes packets of {link.packet_maximum}")
                 mid = link.publish(_target(message.to), value, sink.qos, sink.retain, properties)
             except ValueError as error:
-                sink.answered(message, Undeliverable(f"mqtt:{message.to}: {error}"))
+                sink.tally.settle(message, Undeliverable(f"mqtt:{message.to}: {error}"))
                 self._queue.popleft()
                 continue
             if not mid:
@@ -125,7 +126,7 @@ class Publisher:
             if sink.qos:
                 self._flying[mid] = (sink, message)
             else:
-                sink.answered(message, None)
+                sink.tally.settle(message)
 
 
 class MqttSink:
@@ -137,43 +138,40 @@ class MqttSink:
         self.qos = endpoint.qos
         self.retain = endpoint.retain
         self._publisher = publisher
-        self._settled: Settled | None = None
-        self._left = 0
-        self._idle: asyncio.Future[None] | None = None
-        self._done: list[Message] = []
-        self._reporting = False
+        self._tally: Tally | None = None
 
     @property
     def problem(self) -> str | None:
         """None while connected, else one line."""
         return self._publisher.link.problem if self._publisher.link is not None else "not open"
 
+    @property
+    def tally(self) -> Tally:
+        """Where outcomes are told."""
+        assert self._tally is not None, "the sink is not open"
+        return self._tally
+
     async def open(self, settled: Settled) -> None:
-        self._loop = asyncio.get_running_loop()
         await self._publisher.open()
-        self._settled = settled
+        self._tally = Tally(settled)
 
     def send(self, messages: Sequence[Message]) -> None:
-        self._left += len(messages)
+        self.tally.left += len(messages)
         self._publisher.take(self, messages)
 
     async def flush(self) -> None:
-        while self._left:
-            if self._idle is None:
-                self._idle = self._loop.create_future()
-            await asyncio.shield(self._idle)
+        if self._tally is not None:
+            await self._tally.flush()
 
     async def close(self) -> None:
-        if self._settled is None:
-            return
+        """Flush. A broker that is away is waited for a moment; then what is left is given back as `Unavailable`."""
         flushing = asyncio.ensure_future(self.flush())
         while not flushing.done():
             await asyncio.wait([flushing], timeout=GRACE)
             if self.problem is not None and not flushing.done():
                 error = Unavailable(self._publisher.broker.name, self.problem)
                 for message in self._publisher.give_up(self):
-                    self.answered(message, error)
-        self._settled = None
+                    self.tally.settle(message, error)
 
     def properties(self, message: Message) -> bytes:
         """CloudEvents attributes, headers and the key, as user properties. Raises ValueError."""
@@ -185,32 +183,6 @@ class MqttSink:
             headers = {**message.headers, **headers}
             content_type = headers.pop("content-type", content_type)
         return packed(content_type, headers)
-
-    def answered(self, message: Message, error: BaseException | None) -> None:
-        """One message's outcome. Those of one tick are reported together."""
-        if error is not None:
-            self._loop.call_soon(self._report_failed, message, error)
-            return
-        self._done.append(message)
-        if not self._reporting:
-            self._reporting = True
-            self._loop.call_soon(self._report)
-
-    def _report(self) -> None:
-        self._reporting = False
-        done, self._done = self._done, []
-        self._finish(done, None)
-
-    def _report_failed(self, message: Message, error: BaseException) -> None:
-        self._finish([message], error)
-
-    def _finish(self, messages: list[Message], error: BaseException | None) -> None:
-        assert self._settled is not None
-        self._left -= len(messages)
-        if not self._left and self._idle is not None:
-            self._idle.set_result(None)
-            self._idle = None
-        self._settled(messages, error)
 
 
 def _target(topic: str) -> str:

@@ -121,6 +121,13 @@ class OwnMqttRig(MqttRig):
         super().__init__(server.address)
         self.server = server
 
+    async def received(self, count: int) -> list[Record]:
+        heard = self.heard
+        assert heard is not None
+        # A broker that stops may have sent some already, and sends them again when it is back.
+        await until(lambda: len({bytes(message.payload) for message in heard}) >= count)
+        return [record(message) for message in heard]
+
     async def down(self) -> None:
         await asyncio.to_thread(self.server.stop)
 
