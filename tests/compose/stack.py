@@ -94,7 +94,7 @@ class Stack:
 
     def tail_with_penstock(self, count: int) -> None:
         """Read decisions with our own command."""
-        lines = self._run([_penstock(), "tail", "kafka:decisions", "--from", "earliest", "--count", str(count)])
+        lines = self._run([_penstock(), "tail", "kafka:decisions", "--earliest", "-n", str(count)])
         if len(lines.splitlines()) < count:
             raise Unmet(f"penstock tail gave {len(lines.splitlines())} lines of {count}:\n{lines}")
 

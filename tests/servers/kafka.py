@@ -10,6 +10,7 @@ import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from xml.etree import ElementTree
 
 from tests.servers.port import HOST, free_port
 from tests.servers.server import PATIENCE, Server, ServerFailed
@@ -17,7 +18,7 @@ from tests.servers.tools import MissingTool, cache, locked, program, say
 
 HERE = Path(__file__).parent
 POM = HERE / "pom.xml"
-VERSION = "4.1.2"
+VERSION = ElementTree.parse(POM).findtext("properties/kafka.version", "")
 STARTED = "Kafka Server started"
 
 LOG4J = """\
@@ -122,7 +123,7 @@ def _fetch(target: Path) -> None:
     say(f"fetching the jars of Kafka {VERSION} with Maven, once on this machine")
     folder = Path(tempfile.mkdtemp(prefix="kafka-", dir=cache()))
     goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={folder}"]
-    command = [maven, "-q", "-B", "-f", str(POM), f"-Dkafka.version={VERSION}", *goal]
+    command = [maven, "-q", "-B", "-f", str(POM), *goal]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"}, check=False)
     if done.returncode:
         shutil.rmtree(folder)
