@@ -14,15 +14,16 @@ from penstock.models.registry import Move, Registry, open_registry
 from penstock.models.session import Model
 
 if TYPE_CHECKING:
+    from penstock.models.script import Progress, report
     from penstock.models.tabular import Table, table
-    from penstock.models.training import Progress, promote, publish, report
+    from penstock.models.training import promote, publish
 
 _OFFLINE = {
-    "Progress": "training",
+    "Progress": "script",
     "Table": "tabular",
     "promote": "training",
     "publish": "training",
-    "report": "training",
+    "report": "script",
     "table": "tabular",
 }
 

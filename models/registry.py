@@ -221,7 +221,7 @@ def open_registry(url: str) -> Registry:
     """
     scheme, separator, rest = url.partition("://")
     if not url:
-        raise ConfigError("PENSTOCK_MODELS is empty: give a folder, for example models")
+        raise ConfigError("PENSTOCK_MODELS is empty: give a folder, for example .penstock/models")
     if not separator or scheme == "file":
         from penstock.models.folder import FolderRegistry
 

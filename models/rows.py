@@ -113,7 +113,7 @@ class RowMaker:
             try:
                 maker = self._known[kind] = self.row_for(kind)
             except DeclarationError as error:
-                raise BadEvent(str(error), status=422) from error
+                raise BadEvent(error.message, status=422) from error
         return maker(features)
 
     def _mapping(self, features: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -13,13 +13,8 @@ Nothing here is needed, or imported, to serve.
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import msgspec
 
@@ -28,57 +23,12 @@ from penstock.models.evaluation import compare, evaluate, kind_of, labels_of, pr
 from penstock.models.export import export
 from penstock.models.lineage import data_of, lineage_of
 from penstock.models.manifest import Comparison, Input, Manifest, Probe, Version
-from penstock.models.registry import MODEL, Move, Registry, open_registry
+from penstock.models.registry import MODEL, Move, Registry
+from penstock.models.script import current, report
 from penstock.models.session import Model
 from penstock.models.tabular import held_out, inputs_of, names_of, typical
 
-DEFAULT_REGISTRY = "models"
 _EXACT_IN_32_BITS = 2.0**24
-
-
-class Progress(NamedTuple):
-    """One line of news from a training script; `publish` counts its steps (`done` of `steps`)."""
-
-    text: str
-    done: int = 0
-    steps: int = 0
-
-
-@dataclass(slots=True)
-class Script:
-    """A training script that runs: what its calls use where they are not told otherwise, and what it has done."""
-
-    registry: Registry | None
-    progress: Callable[[Progress], None]
-    published: list[Version] = field(default_factory=list)
-    moves: list[tuple[Version, str]] = field(default_factory=list)
-
-
-def _print(progress: Progress) -> None:
-    counted = f"[{progress.done}/{progress.steps}] " if progress.steps else ""
-    print(f"{counted}{progress.text}", file=sys.stderr, flush=True)
-
-
-_SCRIPT: ContextVar[Script] = ContextVar("penstock training")
-
-
-@contextmanager
-def running(registry: Registry | str | None = None, progress: Callable[[Progress], None] = _print) -> Iterator[Script]:
-    """Within it, `publish`, `promote` and `report` use this registry and tell `progress` what they do.
-
-    Commands run a user's training script inside one; afterwards `published` and `moves` say what it did.
-    """
-    opened = open_registry(registry) if isinstance(registry, str) else registry
-    token = _SCRIPT.set(Script(opened, progress))
-    try:
-        yield _SCRIPT.get()
-    finally:
-        _SCRIPT.reset(token)
-
-
-def report(text: str, done: int = 0, steps: int = 0) -> None:
-    """Say what a training script is doing: a line on standard error, or in the progress of `penstock models train`."""
-    _script().progress(Progress(text, done, steps))
 
 
 def publish(
@@ -104,7 +54,7 @@ def publish(
       model and its export, so they should not be what it was trained on, and cover what will come.
     - `features`: the columns' names in order, or the type a features function returns. By default the names of the
       DataFrame that the estimator was fitted on.
-    - `registry`: by default `PENSTOCK_MODELS`, else the folder `models`.
+    - `registry`: by default `PENSTOCK_MODELS`, else the folder `.penstock/models`.
     - `metrics`, `lineage`: more figures and facts for the manifest. `trained_on` adds the training data's digest.
     - `threshold`: the probability from which the positive class is decided (two classes only).
     - `tolerance`, `allowed`: the version is refused if more than the share `allowed` of the rows is off by more than
@@ -115,7 +65,7 @@ def publish(
     Raises `NotPublished` where the model is refused (nothing is written then), `ConfigError` or `Unavailable` where
     the registry cannot be written.
     """
-    opened = _registry(registry)
+    opened = current().open(registry)
     names = names_of(features, estimator, X)
     kind = kind_of(estimator)
     values = held_out(X, names)
@@ -154,7 +104,7 @@ def publish(
     manifest = msgspec.structs.replace(manifest, comparison=comparison, probe=Probe(row, answer))
 
     version = opened.publish(manifest, {MODEL: content})
-    _script().published.append(version)
+    current().published.append(version)
     shown = ", ".join(f"{metric} {value:.4g}" for metric, value in figures.items())
     report(f"published {version} to {opened.address}: {shown}", 4, 4)
     return version
@@ -167,27 +117,13 @@ def promote(
 
     Raises `ConfigError` where there is no such version.
     """
-    opened = _registry(registry)
+    opened = current().open(registry)
     if isinstance(version, str):
         version = opened.resolve(version)
     move = opened.promote(version, alias, note=note)
-    _script().moves.append((version, alias))
+    current().moves.append((version, alias))
     report(f"{version.name}@{alias} is now version {version.number}")
     return move
-
-
-def _script() -> Script:
-    script = _SCRIPT.get(None)
-    if script is None:
-        script = Script(None, _print)
-        _SCRIPT.set(script)
-    return script
-
-
-def _registry(given: Registry | str | None) -> Registry:
-    if isinstance(given, str):
-        return open_registry(given)
-    return given or _script().registry or open_registry(os.environ.get("PENSTOCK_MODELS") or DEFAULT_REGISTRY)
 
 
 def _is_packed(estimator: Any, inputs: Sequence[Input], X: Any) -> bool:  # noqa: N803

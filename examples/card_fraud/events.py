@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
+
+Verdict: TypeAlias = Literal["approve", "review", "decline"]
 
 
 class Payment(Struct, frozen=True):
@@ -22,7 +24,10 @@ class Payment(Struct, frozen=True):
 
 
 class Profile(Struct, frozen=True):
-    """A card's habits over the last 90 days, in euros and shares of its payments: the hash `card:{card}` of the store."""
+    """A card's habits over the last 90 days, in euros and shares of its payments.
+
+    The store keeps it as the hash `card:{card}`.
+    """
 
     home: str
     count: int
@@ -82,7 +87,7 @@ class Decision(Struct, frozen=True):
 
     payment: str
     card: str
-    verdict: Literal["approve", "review", "decline"]
+    verdict: Verdict
     score: float
     model: str
     reason: str = ""

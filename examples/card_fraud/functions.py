@@ -9,7 +9,7 @@ from zlib import crc32
 
 from msgspec.structs import replace
 
-from examples.card_fraud.events import Block, Decision, Features, Payment, Profile, Weather
+from examples.card_fraud.events import Block, Decision, Features, Payment, Profile, Verdict, Weather
 from penstock import Event, Reject
 from penstock.models import Prediction
 
@@ -85,7 +85,7 @@ def decide(payment: Payment, prediction: Prediction, event: Event) -> Decision |
     if payment.amount == 0:
         return None
     score = prediction.value
-    verdict = "decline" if score >= ALARMING else "review" if score >= 0.5 else "approve"
+    verdict: Verdict = "decline" if score >= ALARMING else "review" if score >= 0.5 else "approve"
     model = f"{prediction.model}@{prediction.version}" if prediction.fallback is None else "rule of thumb"
     return Decision(payment.id, payment.card, verdict, round(score, 4), model, prediction.fallback or "")
 

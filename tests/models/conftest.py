@@ -13,7 +13,7 @@ from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegress
 from sklearn.linear_model import LogisticRegression
 
 from penstock.models import Model, Registry, Version, open_registry, publish
-from penstock.models.training import Progress, running
+from penstock.models.script import Progress, running
 
 NAMES = [f"feature_{number}" for number in range(20)]
 

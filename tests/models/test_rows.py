@@ -94,7 +94,7 @@ def test_missing_and_extra_names_are_refused_with_both_lists() -> None:
 
     with pytest.raises(DeclarationError) as caught:
         RowMaker("fraud@1", INPUTS, packed=True).row_for(Wrong)
-    assert str(caught.value) == (
+    assert caught.value.message == (
         "Wrong does not fit: fraud@1 takes amount, age, trusted; the features are amount, agee, trusted; "
         "missing: age; left over: agee"
     )

@@ -26,7 +26,7 @@ from penstock.errors import ConfigError, NotPublished
 from penstock.models import Registry, open_registry, promote, publish, report, table
 from penstock.models.export import _ending
 from penstock.models.lineage import data_of
-from penstock.models.training import Progress, running
+from penstock.models.script import Progress, running
 from tests.models.conftest import NAMES, Data, Published
 
 
