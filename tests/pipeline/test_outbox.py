@@ -1,0 +1,78 @@
+"""Outboxes: one hand-over for a loop tick, order kept through an outage."""
+
+from __future__ import annotations
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from penstock import Unavailable
+from penstock.connectors import Message
+from penstock.pipeline.clock import ManualClock
+from penstock.pipeline.outbox import Outbox
+from tests.pipeline.doubles import ScriptedSink
+
+
+def outbox(sink: ScriptedSink, clock: ManualClock, settled: list[str]) -> Outbox:
+    return Outbox(
+        sink,
+        "scripted:out",
+        clock=clock,
+        outage=lambda dependency, error: None,
+        recovered=lambda dependency: None,
+        undelivered=lambda message, error: settled.append(f"refused {message.id}"),
+        settled=lambda message: settled.append(message.id),
+        relieved=lambda: None,
+    )
+
+
+async def test_what_one_tick_pushes_leaves_together() -> None:
+    taken: list[int] = []
+    sink = ScriptedSink(lambda message: None, ordered=True)
+    box = outbox(sink, ManualClock(), settled := [])
+    await sink.open(box.settled)
+    send = sink.send
+    sink.send = lambda messages: (taken.append(len(messages)), send(messages))[1]  # type: ignore[method-assign]
+    for number in range(5):
+        box.push(Message("out", b"", id=str(number)))
+    assert not box.idle
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert (taken, settled, box.idle) == ([5], ["0", "1", "2", "3", "4"], True)
+
+
+@given(bursts=st.lists(st.integers(0, 4), min_size=1, max_size=12), outages=st.sets(st.integers(0, 40)))
+def test_order_survives_any_outage(bursts: list[int], outages: set[int]) -> None:
+    """Whatever moments the broker is gone, the last time each message is sent they stand in order, each settled once."""
+    asyncio.run(_order_survives(bursts, outages))
+
+
+async def _order_survives(bursts: list[int], outages: set[int]) -> None:
+    tick = [0]
+
+    def answer(message: Message) -> BaseException | None:
+        return Unavailable("broker", "gone") if tick[0] in outages else None
+
+    sink = ScriptedSink(answer, ordered=True)
+    clock = ManualClock()
+    box = outbox(sink, clock, settled := [])
+    await sink.open(box.settled)
+    count = 0
+    for burst in bursts:
+        for _ in range(burst):
+            box.push(Message("out", b"", id=str(count)))
+            count += 1
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        tick[0] += 1
+        clock.advance(0.3)
+    for _ in range(60):
+        tick[0] += 1
+        clock.advance(10.0)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    last = {message.id: place for place, message in enumerate(sink.taken)}
+    assert sorted(last, key=last.__getitem__) == [str(number) for number in range(count)]
+    assert sorted(settled, key=int) == [str(number) for number in range(count)]
+    assert box.idle and box.confirmed == count
