@@ -91,7 +91,7 @@ async def test_a_traceback_shows_the_written_line() -> None:
     made.source(Memory("in"), schema=str).transform(fails).end()
     async with harness(made) as h:
         await h.send("x")
-    assert 'File "<penstock shown in loop>"' in shown[0]
+    assert 'File "<penstock shown in timed>"' in shown[0]
     assert "v1 = f1(v0)" in shown[0]
     assert linecache.getline("<penstock shown in loop>", 1) == "def run(batch, start, stop):\n"
 
