@@ -2,37 +2,79 @@
 
 from __future__ import annotations
 
+import collections.abc as abc
+import functools
 import inspect
+import sys
 import types
 import typing
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import is_dataclass
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import msgspec
 
-_LISTS = (Iterator, Iterable, AsyncIterator, AsyncIterable)
-_PROMISES = (Awaitable, Coroutine)
+_YIELDING = (abc.Iterator, abc.Generator, abc.AsyncIterator, abc.AsyncGenerator)
 _NUMBERS = {float: (int, float), complex: (int, float, complex)}
 
 
-def hints(function: Callable[..., Any]) -> dict[str, Any] | None:
-    """A function's or class's resolved annotations; None where a name cannot be resolved (`TYPE_CHECKING`)."""
-    target = function
-    if not isinstance(function, type) and not hasattr(function, "__annotations__") and callable(function):
-        target = type(function).__call__
+class Hints(NamedTuple):
+    """Resolved annotations by name, `return` among them, and the names of those that could not be resolved."""
+
+    found: dict[str, Any]
+    unresolved: tuple[str, ...] = ()
+
+
+def hints(target: Any) -> Hints:
+    """What a function, class, partial or callable object is annotated with.
+
+    Each annotation is resolved by itself where not all can be: a name that only a type checker imports
+    (`TYPE_CHECKING`) leaves one parameter unknown, not all of them.
+
+    >>> def double(n: int) -> float: ...
+    >>> hints(double).found
+    {'n': <class 'int'>, 'return': <class 'float'>}
+    """
+    target = _annotated(target)
     try:
-        return typing.get_type_hints(target)
-    except Exception:  # a missing name, a forward reference: anything may come out of evaluating annotations
-        return None
+        return Hints(typing.get_type_hints(target))
+    except Exception:  # evaluating annotations may raise anything
+        return _one_by_one(target)
+
+
+def _annotated(target: Any) -> Any:
+    """What carries the annotations of something callable."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    if isinstance(target, type):
+        return target if fields(target) is not None else vars(target).get("__init__", target)
+    return target if inspect.isroutine(target) else type(target).__call__
+
+
+def _one_by_one(target: Any) -> Hints:
+    found: dict[str, Any] = {}
+    unresolved = []
+    for owner in reversed(target.__mro__) if isinstance(target, type) else (target,):
+        module = sys.modules.get(getattr(owner, "__module__", "") or "")
+        names = getattr(inspect.unwrap(owner), "__globals__", None) or vars(module or types)
+        for name, annotation in getattr(owner, "__annotations__", {}).items():
+            try:
+                found |= typing.get_type_hints(types.SimpleNamespace(__annotations__={name: annotation}), names)
+            except Exception:  # as above
+                unresolved.append(name)
+    return Hints(found, tuple(unresolved))
 
 
 def returned(annotation: Any, kind: str) -> Any:
-    """What one result is: the yielded type of a generator, the awaited type of a coroutine function's hint."""
+    """What one result is: the yielded type of a generator, the awaited type of a coroutine function's hint.
+
+    >>> returned(abc.Iterator[int], "generator"), returned(abc.Awaitable[int], "coroutine"), returned(int, "plain")
+    (<class 'int'>, <class 'int'>, <class 'int'>)
+    """
     origin, args = get_origin(annotation), get_args(annotation)
     if kind in ("generator", "async generator"):
         return args[0] if args else Any
-    if origin in _PROMISES and args:
+    if kind == "coroutine" and origin in (abc.Awaitable, abc.Coroutine) and args:
         return args[-1]
     return annotation
 
@@ -43,53 +85,105 @@ def fits(given: Any, wanted: Any) -> bool:
     >>> fits(int, float), fits(str, int | None), fits(bool, int)
     (True, False, True)
     """
+    given, wanted = _bare(given), _bare(wanted)
     if _open(given) or _open(wanted) or given == wanted:
         return True
-    if isinstance(given, typing.NewType) or isinstance(wanted, typing.NewType):
-        return fits(getattr(given, "__supertype__", given), getattr(wanted, "__supertype__", wanted))
     if _is_union(given):
         return all(fits(member, wanted) for member in get_args(given))
     if _is_union(wanted):
         return any(fits(given, member) for member in get_args(wanted))
+    if get_origin(given) is typing.Literal:
+        return _literal_fits(given, wanted)
+    if get_origin(wanted) is typing.Literal:
+        return any(fits(given, type(value)) for value in get_args(wanted))
+    return _class_fits(given, wanted)
+
+
+def _literal_fits(given: Any, wanted: Any) -> bool:
+    if get_origin(wanted) is typing.Literal:
+        return set(get_args(given)) <= set(get_args(wanted))
+    return all(fits(type(value), wanted) for value in get_args(given))
+
+
+def _class_fits(given: Any, wanted: Any) -> bool:
     given_class, wanted_class = get_origin(given) or given, get_origin(wanted) or wanted
     if not isinstance(given_class, type) or not isinstance(wanted_class, type):
         return True
     if getattr(wanted_class, "_is_protocol", False):
         return True
-    if wanted_class in _NUMBERS and given_class in _NUMBERS[wanted_class]:
+    if given_class in _NUMBERS.get(wanted_class, ()):
         return True
+    if _is_typed_dict(wanted_class):
+        return given_class is dict or _is_typed_dict(given_class)
     if not issubclass(given_class, wanted_class):
         return False
     given_args, wanted_args = get_args(given), get_args(wanted)
-    if given_class is wanted_class and len(given_args) == len(wanted_args):
+    alike = given_class is wanted_class or wanted_class.__module__ == "collections.abc"
+    if alike and len(given_args) == len(wanted_args):
         return all(fits(one, other) for one, other in zip(given_args, wanted_args, strict=True))
     return True
 
 
 def members(annotation: Any) -> tuple[Any, ...]:
     """The members of a union; the annotation itself where it is none."""
+    annotation = _bare(annotation)
     return get_args(annotation) if _is_union(annotation) else (annotation,)
+
+
+def without_none(annotation: Any) -> tuple[Any, ...]:
+    """The members that are not None.
+
+    >>> without_none(int | None)
+    (<class 'int'>,)
+    """
+    return tuple(member for member in members(annotation) if member is not type(None))
+
+
+def admits_none(annotation: Any) -> bool:
+    """Whether None is one of its members. What is not known admits nothing for sure."""
+    return type(None) in members(annotation)
+
+
+def either(one: Any, other: Any) -> Any:
+    """The union of two types, or the wider of them.
+
+    >>> either(int, None), either(float, int)
+    (int | None, <class 'float'>)
+    """
+    if fits(type(None) if other is None else other, one):
+        return one
+    try:
+        return one | other
+    except TypeError:
+        return Any
 
 
 def fields(annotation: Any) -> dict[str, Any] | None:
     """Field names and types of a Struct, dataclass, pydantic model, TypedDict or NamedTuple; None where unknown."""
-    kind = get_origin(annotation) or annotation
+    kind = get_origin(_bare(annotation)) or _bare(annotation)
     if not isinstance(kind, type):
         return None
     if issubclass(kind, msgspec.Struct):
-        return {field.name: field.type for field in msgspec.structs.fields(kind)}
-    known = is_dataclass(kind) or hasattr(kind, "model_fields") or hasattr(kind, "__total__") or hasattr(kind, "_fields")
-    if known:
-        found = hints(kind) or dict.fromkeys(getattr(kind, "__annotations__", {}), Any)
-        return {name: hint for name, hint in found.items() if not name.startswith("_")}
+        found = _fields_of(kind)
+        return {name: found.get(name, Any) for name in kind.__struct_fields__}
+    if is_dataclass(kind) or hasattr(kind, "model_fields") or _is_typed_dict(kind) or hasattr(kind, "_fields"):
+        return {name: hint for name, hint in _fields_of(kind).items() if not name.startswith("_")}
     return None
+
+
+def _fields_of(kind: type) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(kind)
+    except Exception:  # evaluating annotations may raise anything
+        found, unresolved = _one_by_one(kind)
+        return found | dict.fromkeys(unresolved, Any)
 
 
 def field_type(annotation: Any, path: str) -> Any:
     """The type at a dotted field path; Any where it cannot be known. Raises KeyError where there is no such field."""
     found = annotation
     for name in path.split("."):
-        kinds = [fields(member) for member in members(found) if member is not type(None)]
+        kinds = [fields(member) for member in without_none(found)]
         if any(kind is None for kind in kinds) or not kinds:
             return Any
         missing = [kind for kind in kinds if kind is not None and name not in kind]
@@ -100,19 +194,47 @@ def field_type(annotation: Any, path: str) -> Any:
     return found
 
 
+def has(annotation: Any, path: str) -> bool:
+    """Whether there may be such a field."""
+    try:
+        field_type(annotation, path)
+    except KeyError:
+        return False
+    return True
+
+
+def known(annotation: Any) -> set[str]:
+    """The names of all fields that are known."""
+    return {name for member in without_none(annotation) for name in fields(member) or ()}
+
+
 def label(annotation: Any) -> str:
     """An annotation as a person would write it.
 
-    >>> label(int | None), label(Any)
-    ('int | None', 'Any')
+    >>> label(int | None), label(Any), label(dict[str, list[int]]), label(typing.Literal["a", "b"])
+    ('int | None', 'Any', 'dict[str, list[int]]', "Literal['a', 'b']")
     """
     if annotation is type(None):
         return "None"
+    if annotation is Ellipsis:
+        return "..."
     if _is_union(annotation):
         return " | ".join(label(member) for member in get_args(annotation))
+    if isinstance(annotation, list):  # the parameters of a Callable
+        return f"[{', '.join(label(one) for one in annotation)}]"
     args = get_args(annotation)
+    if get_origin(annotation) is typing.Literal:
+        return f"Literal[{', '.join(repr(arg) for arg in args)}]"
     name = getattr(get_origin(annotation) or annotation, "__name__", None) or str(annotation)
     return f"{name}[{', '.join(label(arg) for arg in args)}]" if args else str(name)
+
+
+def labels(one: Any, other: Any) -> tuple[str, str]:
+    """Two annotations told apart: with their modules where they would read the same."""
+    first, second = label(one), label(other)
+    if first != second or not (isinstance(one, type) and isinstance(other, type)):
+        return first, second
+    return f"{one.__module__}.{one.__qualname__}", f"{other.__module__}.{other.__qualname__}"
 
 
 def signature(function: Callable[..., Any]) -> inspect.Signature | None:
@@ -123,9 +245,66 @@ def signature(function: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def is_list(annotation: Any) -> bool:
-    """Whether it is annotated as a list: one payload, not many."""
-    return (get_origin(annotation) or annotation) is list
+def narrowed(function: Any) -> Any:
+    """The type that a `TypeIs` or `TypeGuard` predicate narrows to; None for an ordinary predicate."""
+    found = hints(function).found.get("return") if callable(function) else None
+    origin = get_origin(found)
+    name = getattr(origin, "__name__", "") or getattr(origin, "_name", "")
+    return get_args(found)[0] if name in ("TypeIs", "TypeGuard") else None
+
+
+def kind_of(target: Any) -> typing.Literal["plain", "coroutine", "generator", "async generator"]:
+    """How calling it yields results. A wrapper that says what it wraps (`functools.wraps`) is like what it wraps."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    if isinstance(target, type):
+        return "plain"
+    call = target if inspect.isroutine(target) else type(target).__call__
+    for one in (call, inspect.unwrap(call)):
+        if inspect.iscoroutinefunction(one):
+            return "coroutine"
+        if inspect.isasyncgenfunction(one):
+            return "async generator"
+        if inspect.isgeneratorfunction(one):
+            return "generator"
+    found = hints(call).found.get("return")
+    origin = get_origin(found) or found
+    if origin in (abc.Awaitable, abc.Coroutine):
+        return "coroutine"
+    if origin in _YIELDING:
+        return "generator" if origin in (abc.Iterator, abc.Generator) else "async generator"
+    return "plain"
+
+
+def element(annotation: Any) -> Any:
+    """What a list or another iterable holds, Any where that is not said; None for what is no iterable of things.
+
+    >>> element(list[int]), element(list), element(int), element(str)
+    (<class 'int'>, typing.Any, None, None)
+    """
+    annotation = _bare(annotation)
+    if _open(annotation):
+        return Any
+    kind = get_origin(annotation) or annotation
+    if not isinstance(kind, type) or not issubclass(kind, abc.Iterable) or issubclass(kind, str | bytes | abc.Mapping):
+        return None
+    args = get_args(annotation)
+    if issubclass(kind, tuple):
+        return args[0] if len(args) == 2 and args[1] is Ellipsis else Any
+    return args[0] if len(args) == 1 else Any
+
+
+def _bare(annotation: Any) -> Any:
+    """Without what says more about a type than which it is: `Annotated`, an alias, a `NewType`."""
+    while True:
+        if hasattr(annotation, "__metadata__"):
+            annotation = annotation.__origin__
+        elif isinstance(annotation, typing.NewType):
+            annotation = annotation.__supertype__
+        elif type(annotation).__name__ == "TypeAliasType":
+            annotation = annotation.__value__
+        else:
+            return type(None) if annotation is None else annotation
 
 
 def _open(annotation: Any) -> bool:
@@ -134,3 +313,7 @@ def _open(annotation: Any) -> bool:
 
 def _is_union(annotation: Any) -> bool:
     return get_origin(annotation) in (Union, types.UnionType)
+
+
+def _is_typed_dict(kind: Any) -> bool:
+    return typing.is_typeddict(kind) or type(kind).__name__ == "_TypedDictMeta"

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
 from typing_extensions import TypeForm, TypeIs
 
 from penstock.connectors import Endpoint
 from penstock.connectors.duration import D
-from penstock.pipeline.graph import By, Graph, Order, Where
+from penstock.errors import DeclarationError, Where
+from penstock.errors import caller as _caller
+from penstock.pipeline.graph import By, Graph, Order
 from penstock.stages.function import Batched, Call
 from penstock.stages.helper import Helper
 from penstock.stages.outcome import Retries
@@ -26,8 +26,6 @@ T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 R = TypeVar("R")
 P = ParamSpec("P")
-
-_HERE = str(Path(__file__).parent)
 
 
 @dataclass(frozen=True)
@@ -75,11 +73,11 @@ class Pipeline:
         self.latency_budget = latency_budget
         self.order: Order = order
         self.concurrency = concurrency
-        self.retry = retry or Retries()
+        self.retry = Retries() if retry is None else retry
         self.record = record
         self.where = caller()
         self.drafts: list[Draft] = []
-        self.resources: dict[str, Callable[[], AbstractAsyncContextManager[Any]]] = {}
+        self.resources: list[tuple[str, Callable[[], AbstractAsyncContextManager[Any]], Where]] = []
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name!r})"
@@ -111,7 +109,8 @@ class Pipeline:
 
         Each value is called with nothing and returns an async context manager; what entering it yields is injected.
         """
-        self.resources.update(names)
+        where = caller()
+        self.resources += [(name, opener, where) for name, opener in names.items()]
 
     def build(self) -> Graph:
         """Check the declaration and return it as frozen data. Raises `DeclarationError` with the user's line."""
@@ -164,17 +163,23 @@ class Stream(Generic[T_co]):
     def filter(self, f: Callable[[T_co], TypeIs[U]], *, stage: str = "") -> Stream[U]: ...
     @overload
     def filter(
-        self, f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]], *, stage: str = ""
+        self,
+        f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]],
+        *,
+        stage: str = "",
     ) -> Stream[T_co]: ...
     def filter(self, f: Any, *, stage: str = "") -> Stream[Any]:
         """Keep the events for which `f` is true. The others are finished, and counted as filtered."""
         return self._then("filter", stage, f=f)
 
     def split(
-        self, f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]], *, stage: str = ""
+        self,
+        f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]],
+        *,
+        stage: str = "",
     ) -> tuple[Stream[T_co], Stream[T_co]]:
         """Two streams, of the events for which `f` is true and of the others. `f` runs once for each event."""
-        yes = self._then("filter", stage, f=f)
+        yes = self._then("filter", stage, f=f, split=True)
         no = self.pipeline._add(Draft("filter", (self.draft,), caller(), stage, {"f": f, "twin": yes.draft}))
         return yes, no
 
@@ -230,7 +235,7 @@ class Stream(Generic[T_co]):
         retry: Retries | None = None,
     ) -> Stream[T_co]:
         """Decide: what `f` returns (a payload, an `Action`, a list of them, or None for nothing) goes to `to`."""
-        return self._then("act", stage, f=f, to=(to,) if isinstance(to, Endpoint) else tuple(to), key=key, retry=retry)
+        return self._then("act", stage, f=f, to=to, key=key, retry=retry)
 
     def pipe(self, f: Callable[Concatenate[Stream[T_co], P], R], *args: P.args, **names: P.kwargs) -> R:
         """Apply a function of a stream: a reusable piece of pipeline."""
@@ -246,16 +251,13 @@ class Stream(Generic[T_co]):
 
 def merge(*streams: Stream[T]) -> Stream[T]:
     """One stream of the events of several. Functions after it may ask for the names that all of them have."""
-    if not streams:
-        raise TypeError("merge() needs at least one stream")
+    if not streams or not all(isinstance(stream, Stream) for stream in streams):
+        raise DeclarationError("merge() joins streams: give it two or more, one after another")
     first = streams[0]
     given = {"foreign": any(stream.pipeline is not first.pipeline for stream in streams)}
     return first.pipeline._add(Draft("merge", tuple(stream.draft for stream in streams), caller(), "", given))
 
 
 def caller() -> Where:
-    """The nearest line outside this package's own files: where the user wrote the call."""
-    frame = sys._getframe(1)
-    while frame.f_back is not None and str(Path(frame.f_code.co_filename).parent) == _HERE:
-        frame = frame.f_back
-    return Where(frame.f_code.co_filename, frame.f_lineno)
+    """Where the user wrote the call."""
+    return _caller() or Where("<unknown>", 0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from penstock.connectors import Endpoint
+from penstock.errors import Where
 from penstock.stages.function import MISSING
 from penstock.stages.helper import Helper
 from penstock.stages.outcome import Retries
@@ -16,22 +17,12 @@ By = str | tuple[str, ...] | Callable[..., Any] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
-    """A place in the user's file."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
-
-
-@dataclass(frozen=True, slots=True)
 class Function:
     """A user's function, wired: what it is given and how it is called.
 
-    `takes` names what it gets from the scope after the payload; those in `defaults` may be absent. `kind` is how
-    calling it yields results; `many` marks a function of lists (`batched`), which gets at most `max` at once.
+    `takes` names what it gets from the scope after the payload, `absent` the parameters that keep their defaults
+    because nothing before adds such a name. `kind` is how calling it yields results; `many` marks a function of lists
+    (`batched`), which gets at most `max` at once. `timeout` and `cache` are seconds.
     """
 
     target: Callable[..., Any]
@@ -79,6 +70,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Source(Node):
+    """Where events come in: all `endpoints` feed one stream of `schema`."""
+
     kind: ClassVar[str] = "source"
     endpoints: tuple[Endpoint, ...] = ()
     schema: Any = Any
@@ -91,6 +84,8 @@ class Source(Node):
 
 @dataclass(frozen=True, slots=True)
 class Transform(Node):
+    """Each payload into another, or with a generator function into any number."""
+
     kind: ClassVar[str] = "transform"
     function: Function | None = None
 
@@ -107,18 +102,24 @@ class Filter(Node):
 
 @dataclass(frozen=True, slots=True)
 class Of(Node):
+    """The events of one type of a union."""
+
     kind: ClassVar[str] = "of"
     type: Any = object
 
 
 @dataclass(frozen=True, slots=True)
 class Enrich(Node):
+    """What is found about an event, by name; all items of one node are found at the same time."""
+
     kind: ClassVar[str] = "enrich"
     items: tuple[tuple[str, Function | Helper[Any]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Infer(Node):
+    """A model's prediction under `name`, from what `features` returns. `deadline` is in seconds."""
+
     kind: ClassVar[str] = "infer"
     model: str = ""
     features: Function | None = None
@@ -134,6 +135,8 @@ class Infer(Node):
 
 @dataclass(frozen=True, slots=True)
 class Act(Node):
+    """A decision: what `function` returns goes to every endpoint of `to`."""
+
     kind: ClassVar[str] = "act"
     function: Function | None = None
     to: tuple[Endpoint, ...] = ()
@@ -142,11 +145,15 @@ class Act(Node):
 
 @dataclass(frozen=True, slots=True)
 class Merge(Node):
+    """One stream of the events of several."""
+
     kind: ClassVar[str] = "merge"
 
 
 @dataclass(frozen=True, slots=True)
 class End(Node):
+    """The end of a stream that is kept for what its stages do."""
+
     kind: ClassVar[str] = "end"
 
 
@@ -186,7 +193,11 @@ class Graph:
     def models(self) -> tuple[str, ...]:
         """Every model the pipeline asks for, once."""
         wanted = [
-            ref for node in self.nodes if isinstance(node, Infer) for ref in (node.model, node.challenger, node.shadow) if ref
+            ref
+            for node in self.nodes
+            if isinstance(node, Infer)
+            for ref in (node.model, node.challenger, node.shadow)
+            if ref
         ]
         return tuple(dict.fromkeys(wanted))
 

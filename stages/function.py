@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeVar, overload
 
 from penstock.connectors.duration import D, seconds
-from penstock.stages.outcome import Retries
+from penstock.errors import DeclarationError
+from penstock.stages.outcome import Retries, counts
 
 T = TypeVar("T")
 U = TypeVar("U")
 V = TypeVar("V")
+T_contra = TypeVar("T_contra", contravariant=True)
+U_co = TypeVar("U_co", covariant=True)
 
 
 class _Missing:
@@ -25,7 +28,7 @@ MISSING = _Missing()
 
 
 @dataclass(frozen=True)
-class Call(Generic[T, U]):
+class Call(Generic[T_contra, U_co]):
     """A function with options, as `call` returns it. It takes the place of the bare function in any position."""
 
     function: Callable[..., Any]
@@ -35,14 +38,14 @@ class Call(Generic[T, U]):
     thread: bool = False
     retry: Retries | None = None
 
-    def __call__(self, payload: T, *args: Any, **names: Any) -> U:
+    def __call__(self, payload: T_contra, *args: Any, **names: Any) -> U_co:
         """The bare function, so that tests can call it. The options take effect in the engine alone."""
-        result: U = self.function(payload, *args, **names)
+        result: U_co = self.function(payload, *args, **names)
         return result
 
 
 @dataclass(frozen=True)
-class Batched(Generic[T, U]):
+class Batched(Generic[T_contra, U_co]):
     """A function of lists, as `batched` returns it: what many events ask for in one loop tick is one call."""
 
     function: Callable[..., Any]
@@ -50,9 +53,11 @@ class Batched(Generic[T, U]):
     timeout: float | None = None
     thread: bool = False
 
-    def __call__(self, payload: T, *args: Any, **names: Any) -> U:
+    def __call__(self, payload: T_contra, *args: Any, **names: Any) -> U_co:
         """One event alone: the function with lists of one."""
-        result: U = self.function([payload], *([arg] for arg in args), **{name: [value] for name, value in names.items()})[0]
+        result: U_co = self.function(
+            [payload], *([arg] for arg in args), **{name: [value] for name, value in names.items()}
+        )[0]
         return result
 
 
@@ -116,11 +121,14 @@ def call(
     >>> call(weather, timeout="50ms", default=15.0).timeout
     0.05
     """
+    _check("call", f)
+    if retry is not None and not isinstance(retry, Retries):
+        raise DeclarationError(f"call(..., retry={retry!r}): write Retries(attempts=3, first='100ms', longest='10s')")
     return Call(
         f,
-        timeout=None if timeout is None else seconds(timeout),
+        timeout=length("call(..., timeout=)", timeout),
         default=default,
-        cache=None if cache is None else seconds(cache),
+        cache=length("call(..., cache=)", cache),
         thread=thread,
         retry=retry,
     )
@@ -135,10 +143,48 @@ def batched(
 ) -> Batched[T, U]:
     """A function of lists, called once for what many events want in one loop tick.
 
-    It gets a list of payloads, by-name arguments as lists too, and returns as many results in the same order.
+    It gets a list of payloads, by-name arguments as lists too, and returns as many results in the same order. `max`
+    is the most that it gets at once. A list that fails is halved until the guilty event stands alone.
 
     >>> def double(amounts: list[float]) -> list[float]: return [2 * amount for amount in amounts]
     >>> batched(double)(21.0)
     42.0
     """
-    return Batched(f, max=max, timeout=None if timeout is None else seconds(timeout), thread=thread)
+    _check("batched", f)
+    if not counts(max):
+        raise DeclarationError(f"batched(..., max={max!r}): it is the most events of one call, at least 1")
+    return Batched(f, max=max, timeout=length("batched(..., timeout=)", timeout), thread=thread)
+
+
+def inner(f: Any) -> Any:
+    """The user's own function, without the options around it.
+
+    >>> inner(call(len)) is len
+    True
+    """
+    return f.function if isinstance(f, Call | Batched) else f
+
+
+def length(what: str, duration: D | None) -> float | None:
+    """A declared length of time in seconds. Raises `DeclarationError` for what is none, or takes no time at all.
+
+    >>> length("timeout", "50ms")
+    0.05
+    """
+    if duration is None:
+        return None
+    try:
+        found = seconds(duration)
+    except ValueError as error:
+        raise DeclarationError(f"{what}: {error}") from None
+    if found <= 0:
+        raise DeclarationError(f"{what}: {duration!r} is no time at all: leave it out, or write for example '250ms'")
+    return found
+
+
+def _check(helper: str, f: Any) -> None:
+    if isinstance(f, Call | Batched):
+        other = "call" if isinstance(f, Call) else "batched"
+        raise DeclarationError(f"{helper}() is given what {other}() returned: one of them is enough, with all options")
+    if not callable(f):
+        raise DeclarationError(f"{helper}() is given {f!r}: give it a function")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from penstock.connectors.duration import D, seconds
-from penstock.errors import PenstockError
+from penstock.errors import DeclarationError, PenstockError
 
 
 class Reject(PenstockError):
@@ -35,7 +36,7 @@ class Retries:
 
     `attempts` counts every try, the first included. The wait doubles from `first` up to `longest`, and a random
     half of it is taken off, so that many failures do not come back together. `on` says which exceptions are worth
-    another try; every other one is final at once.
+    another try; every other one is final at once. Raises `DeclarationError` for counts and times that make no sense.
 
     >>> Retries(attempts=5, first="100ms", longest="1s").delay(2, chance=0.0)
     0.2
@@ -47,11 +48,37 @@ class Retries:
     on: type[Exception] | tuple[type[Exception], ...] = Exception
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts is {self.attempts}: it counts every try, so it is at least 1")
-        seconds(self.first), seconds(self.longest)
+        if not counts(self.attempts):
+            raise DeclarationError(f"Retries(attempts={self.attempts!r}): it counts every try, so it is at least 1")
+        if self._seconds("first") > self._seconds("longest"):
+            raise DeclarationError(
+                f"Retries(first={self.first!r}, longest={self.longest!r}): waits grow from first to longest, "
+                "so first is the shorter one"
+            )
+        kinds: tuple[Any, ...] = self.on if isinstance(self.on, tuple) else (self.on,)
+        for kind in kinds:
+            if not isinstance(kind, type) or not issubclass(kind, Exception):
+                raise DeclarationError(f"Retries(on={kind!r}): name exception classes, for example on=TimeoutError")
+
+    def _seconds(self, name: str) -> float:
+        try:
+            found = seconds(getattr(self, name))
+        except ValueError as error:
+            raise DeclarationError(f"Retries({name}=): {error}") from None
+        if found < 0:
+            raise DeclarationError(f"Retries({name}={getattr(self, name)!r}): a wait is not negative")
+        return found
 
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds to wait after failed try number `attempt` (from 1); `chance` is a random number in [0, 1)."""
-        whole = min(seconds(self.longest), seconds(self.first) * 2.0 ** (attempt - 1))
-        return whole * (1.0 - chance / 2.0)
+        doubled = 2.0 ** min(attempt - 1, 64)  # more would be past any `longest`, and in the end past any float
+        return min(seconds(self.longest), seconds(self.first) * doubled) * (1.0 - chance / 2.0)
+
+
+def counts(number: Any) -> bool:
+    """Whether it is a whole number from 1 on.
+
+    >>> counts(64), counts(0), counts("64")
+    (True, False, False)
+    """
+    return isinstance(number, int) and not isinstance(number, bool) and number >= 1

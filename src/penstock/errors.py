@@ -11,13 +11,59 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass
+
+_HERE = os.path.dirname(__file__) + os.sep
+_OTHERS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A place in the user's file.
+
+    >>> print(Where("app.py", 7))
+    app.py:7
+    """
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def caller() -> Where | None:
+    """The nearest line outside penstock: where the user wrote the call; None where it is nobody's but a library's."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(_HERE):
+        if frame.f_back is None:
+            return None
+        frame = frame.f_back
+    if frame.f_code.co_filename.startswith(_OTHERS):
+        return None
+    return Where(frame.f_code.co_filename, frame.f_lineno)
+
 
 class PenstockError(Exception):
     """Everything penstock raises on purpose."""
 
 
 class DeclarationError(PenstockError):
-    """A mistake in a pipeline's declaration, found before any event flows."""
+    """A mistake in a pipeline's declaration, found before any event flows.
+
+    `where` is the user's line, which the message begins with: the given one, else the line that called penstock.
+
+    >>> print(DeclarationError("a stage has no name", Where("app.py", 7)))
+    app.py:7: a stage has no name
+    """
+
+    def __init__(self, message: str, where: Where | None = None) -> None:
+        self.message = message
+        self.where = where or caller()
+        super().__init__(f"{self.where}: {message}" if self.where is not None else message)
 
 
 class ConfigError(PenstockError):

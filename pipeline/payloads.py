@@ -1,0 +1,195 @@
+"""Checking what a declaration says about payloads: schemas, fields, keys, templates."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal, get_origin
+
+import msgspec
+
+from penstock.connectors import Endpoint
+from penstock.connectors.template import check, names
+from penstock.errors import DeclarationError, Where
+from penstock.pipeline.annotations import (
+    element,
+    field_type,
+    fits,
+    has,
+    hints,
+    kind_of,
+    known,
+    label,
+    signature,
+    without_none,
+)
+from penstock.pipeline.wiring import hint
+
+
+def check_schema(schema: Any, decode: Any, where: Where) -> None:
+    """Refuse a type that bytes cannot become."""
+    if decode is not None:
+        if not callable(decode):
+            raise DeclarationError(f"decode= is {decode!r}: give a function from bytes to {label(schema)}", where)
+        made = hints(decode).found.get("return", Any)
+        if not fits(made, schema):
+            raise DeclarationError(f"decode= returns {label(made)}, but schema= is {label(schema)}", where)
+        return
+    if hasattr(schema, "model_validate_json"):
+        return
+    try:
+        msgspec.json.Decoder(schema)
+        plain = _plain_class(msgspec.inspect.type_info(schema), set())
+    except Exception as error:  # what a type cannot be decoded for: a TypeError, a NameError of its annotations
+        raise DeclarationError(f"schema= {label(schema)} cannot be read from JSON: {error}", where) from None
+    if plain is not None:
+        inside = "" if plain is schema else f" holds {label(plain)}, which"
+        raise DeclarationError(
+            f"schema= {label(schema)}{inside} is a plain class: make it a msgspec Struct or a dataclass, "
+            "or say how bytes become one with decode=",
+            where,
+        )
+
+
+def _plain_class(info: Any, seen: set[int]) -> Any:
+    """The first class below a type that nothing knows how to decode."""
+    if isinstance(info, msgspec.inspect.CustomType):
+        return info.cls
+    if isinstance(info, msgspec.inspect.Field):
+        return _plain_class(info.type, seen)
+    if not isinstance(info, msgspec.inspect.Type) or id(info) in seen:
+        return None
+    seen.add(id(info))
+    for name in info.__struct_fields__:
+        value = getattr(info, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if (found := _plain_class(one, seen)) is not None:
+                return found
+    return None
+
+
+def check_field(path: Any, payload: Any, where: Where, what: str) -> None:
+    """Refuse the path of a field that the payload does not have."""
+    if not isinstance(path, str) or not path:
+        raise DeclarationError(f"{what} {path!r} is no field: write its name, for example 'card'", where)
+    try:
+        field_type(payload, path)
+    except KeyError as error:
+        name = str(error.args[0])
+        raise DeclarationError(
+            f"{what} {label(payload)} has no field {name!r}{hint(name, known(payload))}", where
+        ) from None
+
+
+def check_by(by: Any, payload: Any, where: Where, what: str) -> None:
+    """Refuse what is not a field, a tuple of fields or a function of the payload."""
+    if by is None:
+        return
+    if isinstance(by, str):
+        check_field(by, payload, where, what)
+    elif isinstance(by, tuple) and by:
+        for path in by:
+            check_field(path, payload, where, what)
+    elif callable(by):
+        _check_function(by, payload, where, what)
+    else:
+        raise DeclarationError(
+            f"{what} is {by!r}: it is a field ('card'), a tuple of fields or a function of the payload", where
+        )
+
+
+def _check_function(by: Any, payload: Any, where: Where, what: str) -> None:
+    name = getattr(by, "__name__", repr(by))
+    if kind_of(by) != "plain":
+        raise DeclarationError(f"{what} {name}() is a {kind_of(by)} function: a key is read with a plain one", where)
+    found = signature(by)
+    if found is None:
+        return
+    try:
+        found.bind(payload)
+    except TypeError:
+        raise DeclarationError(
+            f"{what} {name}() is called with the payload alone: it takes one argument", where
+        ) from None
+    first = next(iter(found.parameters.values()))
+    wanted = Any if first.kind is inspect.Parameter.VAR_POSITIONAL else hints(by).found.get(first.name, Any)
+    if not fits(payload, wanted):
+        raise DeclarationError(f"{what} {name}() takes {label(wanted)}, but the payload is {label(payload)}", where)
+
+
+def check_time(path: Any, payload: Any, where: Where) -> None:
+    """Refuse a field that cannot say when something happened."""
+    check_field(path, payload, where, "time=")
+    kind = field_type(payload, path)
+    if not any(fits(member, float) for member in without_none(kind)):
+        advice = "convert it in a transform" if fits(datetime, kind) else "name a number"
+        raise DeclarationError(
+            f"time= {path!r} is {label(kind)}: event time is seconds since the epoch, so {advice}", where
+        )
+
+
+def check_endpoint(endpoint: Any, where: Where, side: Literal["source", "sink"]) -> None:
+    """Refuse what is no endpoint, or none for this side."""
+    if isinstance(endpoint, type) or not isinstance(endpoint, Endpoint):
+        if isinstance(endpoint, list | tuple):
+            raise DeclarationError(
+                f"{endpoint!r} is no endpoint: give source() one after another, without a list", where
+            )
+        name = endpoint.__name__ if isinstance(endpoint, type) else "Kafka"
+        topic = endpoint if isinstance(endpoint, str) else "payments"
+        what = f"{name} is a class" if isinstance(endpoint, type) else f"{endpoint!r} is no endpoint"
+        raise DeclarationError(f"{what}: write for example {name}({topic!r})", where)
+    try:
+        check(endpoint.address)
+        if side == "source":
+            getattr(endpoint, "filter", None)  # where an endpoint has one, making it says what is wrong with it
+    except (ValueError, DeclarationError) as error:
+        raise DeclarationError(error.message if isinstance(error, DeclarationError) else str(error), where) from None
+    url = endpoint.address.startswith(("http://", "https://"))
+    if side == "source" and url:
+        raise DeclarationError(
+            f"{endpoint.address} is a URL: a source listens on a path, like Http('/payments')", where
+        )
+    if side == "sink" and endpoint.address.startswith("http:") and not url:
+        raise DeclarationError(
+            f"{endpoint.address} is a path: an action goes to a URL, like Http('https://host/path')", where
+        )
+    if side == "source" and endpoint.address == "reply":
+        raise DeclarationError("Reply() answers a request, so nothing comes in through it: use it in to=", where)
+    if (
+        side == "sink"
+        and endpoint.address.startswith("mqtt:")
+        and {"+", "#"} & set(endpoint.address.split(":", 1)[1].split("/"))
+    ):
+        raise DeclarationError(f"{endpoint.address}: + and # are for sources; an action goes to one topic", where)
+
+
+def check_captures(endpoint: Endpoint, payload: Any, where: Where) -> None:
+    """Refuse a source's template that captures what the payload has no field for."""
+    for name in names(endpoint.address):
+        check_field(name, payload, where, f"{endpoint.address}:")
+
+
+def check_filled(endpoint: Endpoint, kinds: Sequence[Any], where: Where) -> None:
+    """Refuse a sink's template whose braces neither the action nor the payload can fill."""
+    for name in names(endpoint.address):
+        if not any(has(kind, name) for kind in kinds):
+            who = " nor ".join(dict.fromkeys(label(kind) for kind in kinds))
+            start = "neither " if " nor " in who else ""
+            fields = {one for kind in kinds for one in known(kind)}
+            verb = "has a field" if start else "has no field"
+            raise DeclarationError(f"{endpoint.address}: {start}{who} {verb} {name!r}{hint(name, fields)}", where)
+
+
+def acted(result: Any) -> tuple[Any, ...]:
+    """The types of what an act function hands over: without None, out of lists and `Action`s."""
+    found: list[Any] = []
+    for member in without_none(result):
+        if get_origin(member) is list or member is list:
+            found += acted(element(member))
+        elif getattr(get_origin(member) or member, "__name__", "") == "Action":
+            found += acted((*getattr(member, "__args__", ()), Any)[0])
+        else:
+            found.append(member)
+    return tuple(found)
