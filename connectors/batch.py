@@ -72,7 +72,6 @@ class Batch:
         "changed",
         "fenced",
         "keys",
-        "left",
         "owed",
         "partition",
         "received",
@@ -100,7 +99,6 @@ class Batch:
         self.waited = waited
         self.received = received
         self.owed = bytearray(b"\1") * len(values)
-        self.left = len(values)
         self.taken = 0
         self.fenced = False
         self.answers: dict[int, list[Message] | Refusal] = {}
@@ -108,6 +106,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    @property
+    def left(self) -> int:
+        """How many records are not finished. Counted when asked: settling is the hot path, asking is not."""
+        return self.owed.count(1)
 
     def event(self, index: int) -> Event:
         """The record's CloudEvents attributes, headers and original bytes (`data`). Built on demand."""
@@ -133,14 +136,12 @@ class Batch:
                 return
         if self.owed[index]:
             self.owed[index] = 0
-            self.left -= 1
             if self.changed is not None:
                 self.changed(self)
 
     def settle_run(self, start: int, stop: int) -> None:
         """Every record of `[start, stop)` that owes exactly its own processing is finished."""
         self.owed[start:stop] = bytes(stop - start)
-        self.left -= stop - start
         if self.changed is not None:
             self.changed(self)
 

@@ -206,11 +206,18 @@ class Writer:
         text = self.text
         with text.block("async def run(ready, refill, arrive):"):
             text.line("take = ready.popleft")
+            if self.timed:
+                text.line("rested = True")
             with text.block("while True:"):
-                with text.block("if not ready and not refill():"):
+                # The slot that measures rests after every event, so that what is timed is a sample.
+                with text.block("if not ready and not refill():" if not self.timed else "if rested is False or not ready and not refill():"):
                     with text.block("if not await arrive():"):
                         text.line("return")
+                    if self.timed:
+                        text.line("rested = True")
                     text.line("continue")
+                if self.timed:
+                    text.line("rested = False")
                 text.line("batch, i, v0, key = take()")
                 self._fresh()
                 with text.block("try:"):
@@ -330,16 +337,21 @@ class Writer:
                 self._settle()
         else:
             self._settle()
-        if self.keyed:
+        if self.keyed and self.source.key is not None:
+            self._let_go()
+        elif self.keyed:
             with text.block("if key is not None:"):
-                text.line("waiters = table.pop(key)")
-                with text.block("if waiters:"):
-                    text.line("release(key, waiters)")
+                self._let_go()
+
+    def _let_go(self) -> None:
+        with self.text.block("if table[key] is None:"):
+            self.text.line("del table[key]")
+        with self.text.block("else:"):
+            self.text.line("free(key)")
 
     def _settle(self) -> None:
         """`Batch.settle` in place, for an event that owes nothing but its own processing."""
         self.text.line("batch.owed[i] = 0")
-        self.text.line("batch.left -= 1")
         with self.text.block("if batch.changed is not None:"):
             self.text.line("batch.changed(batch)")
 

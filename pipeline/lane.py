@@ -25,6 +25,7 @@ WAVE = 64
 WAVES = 3
 SLICE_SECONDS = 0.001
 TIMED_EVERY = 64
+SAMPLE_SECONDS = 0.01
 
 
 class Building(Host, Protocol):
@@ -93,7 +94,7 @@ class Lane:
             "perf_counter": perf_counter,
             "push": self.feed.ready.append,
             "refuse": self.trouble.refuse,
-            "release": self.feed.release,
+            "free": self.feed.free,
             "table": self.feed.table,
             "troubled": self.troubled,
             "unusual": self.unusual,
@@ -184,8 +185,15 @@ class Lane:
             self.width = min(WAVES, self.engine.graph.concurrency)
             return [self._waves() for _ in range(self.width)]
         feed, self.width = self.feed, self.engine.graph.concurrency
-        runs = [self.program.timed, *[self.program.run] * (self.width - 1)]
-        return [run(feed.ready, feed.refill, feed.arrive) for run in runs]
+        if self.width == 1:
+            return [self.program.timed(feed.ready, feed.refill, feed.arrive)]
+        slots = [self.program.run(feed.ready, feed.refill, feed.arrive) for _ in range(self.width - 1)]
+        return [*slots, self.program.timed(feed.ready, feed.refill, self._sampling)]
+
+    async def _sampling(self) -> bool:
+        """The slot that measures takes one event, and a rest: nothing is timed more often than that."""
+        await asyncio.sleep(SAMPLE_SECONDS)
+        return self.feed.refill() or await self.feed.arrive()
 
     async def pump(self, source: Source) -> None:
         """Take what a source hands over, no faster than it can be run, until the source is stopped."""
@@ -261,7 +269,7 @@ class Lane:
                     return
                 continue
             self._number += 1
-            await (self.program.timed if self._number % 16 == 1 else self.program.run)(rows)
+            await (self.program.timed if self._number % TIMED_EVERY == 1 else self.program.run)(rows)
 
     @property
     def quiet(self) -> bool:
