@@ -7,12 +7,13 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, get_args, get_origin
 
 from penstock.errors import DeclarationError, Where
-from penstock.pipeline.annotations import hints, kind_of, signature
+from penstock.pipeline.callables import hints, kind_of, signature
 from penstock.pipeline.declaration import Pipeline
-from penstock.pipeline.drafts import Drafts, check_name
+from penstock.pipeline.drafts import Drafts
+from penstock.pipeline.endpoints import check_endpoint
 from penstock.pipeline.graph import Graph, Order
+from penstock.pipeline.names import check_name
 from penstock.pipeline.paths import check_paths
-from penstock.pipeline.payloads import check_endpoint
 from penstock.stages.function import length
 from penstock.stages.outcome import Retries, counts
 

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import functools
-import keyword
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.connectors import Event
 from penstock.errors import DeclarationError, Where
 from penstock.pipeline import inference
-from penstock.pipeline.annotations import (
-    admits_none,
-    either,
-    fits,
-    has,
-    label,
-    members,
-    narrowed,
-)
+from penstock.pipeline.annotations import admits_none, either, fits, has, label, members
+from penstock.pipeline.callables import narrowed
+from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets
 from penstock.pipeline.graph import Act, End, Enrich, Filter, Function, Infer, Merge, Node, Of, Source, Transform
+from penstock.pipeline.names import EVENT, Names, check_name
 from penstock.pipeline.payloads import (
-    acted,
     check_by,
-    check_captures,
-    check_endpoint,
     check_field,
-    check_filled,
     check_schema,
     check_time,
 )
@@ -38,7 +28,6 @@ from penstock.stages.outcome import Retries
 if TYPE_CHECKING:
     from penstock.pipeline.declaration import Draft
 
-EVENT = "event"
 DROPS = "to drop events use .filter(...), or yield the ones to keep"
 
 
@@ -49,6 +38,7 @@ class Drafts:
         self.drafts = drafts
         self.resources = resources
         self.made: list[Node] = []
+        self.names = Names(drafts, self.made, resources)
         self.stages: dict[str, Where] = {}
 
     def nodes(self) -> list[Node]:
@@ -56,44 +46,6 @@ class Drafts:
         for number, draft in enumerate(self.drafts):
             self.made.append(_Maker(self, number, draft).node())
         return self.made
-
-    def adder(self, number: int, name: str) -> Where | None:
-        """Where a name that a stage's scope has was added."""
-        if name in self.resources:
-            return self.resources[name][1]
-        return next((self.drafts[one].where for one in self._before(number) if name in _adds(self.drafts[one])), None)
-
-    def explain(self, number: int, name: str) -> str:
-        """Why a stage has no such name, where another stage adds it."""
-        draft = self.drafts[number]
-        if name in _adds(draft):
-            return "the names of one enrich are found at the same time, so put it into an .enrich(...) before this one"
-        before = self._before(number)
-        for one, other in enumerate(self.drafts):
-            if name not in _adds(other):
-                continue
-            if one in before:
-                merged = next(self.drafts[two].where for two in before if self._loses(two, name))
-                return f"it was added at {other.where}, and lost at {merged}: a merge keeps what all its streams have"
-            if one > number:
-                return f"it is added later, at {other.where}"
-            return f"it is added at {other.where}, on another branch"
-        return ""
-
-    def _before(self, number: int) -> list[int]:
-        """The stages that lead to this one, the nearest first."""
-        found: list[int] = []
-        front = list(self.drafts[number].inputs)
-        while front:
-            one = front.pop(0)
-            if one not in found:
-                found.append(one)
-                front.extend(self.drafts[one].inputs)
-        return sorted(found, reverse=True)
-
-    def _loses(self, number: int, name: str) -> bool:
-        node = self.made[number]
-        return name not in node.scope and any(name in self.made[one].scope for one in node.inputs)
 
 
 class _Maker:
@@ -255,7 +207,10 @@ class _Maker:
         function, result = self._wire(self.given["f"], stage)
         if "generator" in function.kind:
             self.fail(f"act {stage!r} is a generator function: return a payload, an Action, a list of them, or None")
-        to, kinds = self._targets(stage), tuple(dict.fromkeys((*acted(result), self.payload)))
+        to, kinds = (
+            check_targets(self.given["to"], stage, self.where),
+            tuple(dict.fromkeys((*acted(result), self.payload))),
+        )
         for endpoint in to:
             check_filled(endpoint, kinds, self.where)
         key = self.given["key"]
@@ -274,17 +229,6 @@ class _Maker:
             to,
             key,
         )
-
-    def _targets(self, stage: str) -> tuple[Any, ...]:
-        to = self.given["to"]
-        to = tuple(to) if isinstance(to, Sequence) and not isinstance(to, str) else (to,)
-        if not to:
-            self.fail(f"act {stage!r} goes nowhere: name an endpoint in to=")
-        for number, endpoint in enumerate(to):
-            check_endpoint(endpoint, self.where, "sink")
-            if endpoint in to[:number]:
-                self.fail(f"act {stage!r} names {endpoint.address} twice in to=")
-        return to
 
     def _merge(self) -> Node:
         if self.given["foreign"]:
@@ -350,25 +294,8 @@ class _Maker:
         return retry
 
     def _wire(self, f: Any, stage: str) -> tuple[Function, Any]:
-        explain = functools.partial(self.whole.explain, self.number)
+        explain = functools.partial(self.whole.names.explain, self.number)
         return wire(f, Given(stage, self.where, self.payload, {**self.scope, EVENT: Event}, explain))
 
     def _check_new(self, name: Any) -> None:
-        check_name(name, self.scope, self.where, self.whole.adder(self.number, name))
-
-
-def check_name(name: Any, scope: Mapping[str, Any], where: Where, adder: Where | None = None) -> None:
-    """Refuse a name that functions could not ask for, or that would hide another."""
-    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-        raise DeclarationError(f"{name!r} cannot be a parameter's name: choose a plain word", where)
-    if name == EVENT:
-        raise DeclarationError(f"the name {name!r} is taken by the event itself: choose another", where)
-    if name in scope:
-        raise DeclarationError(f"the name {name!r} is taken at {adder}: choose another, for example {name}_2", where)
-
-
-def _adds(draft: Draft) -> tuple[str, ...]:
-    """The names that a draft adds to the scope."""
-    if draft.kind == "enrich":
-        return tuple(draft.given["names"])
-    return (draft.given["name"],) if draft.kind == "infer" else ()
+        check_name(name, self.scope, self.where, self.whole.names.adder(self.number, name))

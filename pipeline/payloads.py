@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal, get_origin
+from typing import Any
 
 import msgspec
 
-from penstock.connectors import Endpoint
-from penstock.connectors.template import check, names
 from penstock.errors import DeclarationError, Where
-from penstock.pipeline.annotations import (
-    element,
-    field_type,
-    fits,
-    has,
-    hints,
-    kind_of,
-    known,
-    label,
-    signature,
-    without_none,
-)
+from penstock.pipeline.annotations import field_type, fits, known, label, without_none
+from penstock.pipeline.callables import hints, kind_of, signature
 from penstock.pipeline.wiring import hint
 
 
@@ -127,69 +114,3 @@ def check_time(path: Any, payload: Any, where: Where) -> None:
         raise DeclarationError(
             f"time= {path!r} is {label(kind)}: event time is seconds since the epoch, so {advice}", where
         )
-
-
-def check_endpoint(endpoint: Any, where: Where, side: Literal["source", "sink"]) -> None:
-    """Refuse what is no endpoint, or none for this side."""
-    if isinstance(endpoint, type) or not isinstance(endpoint, Endpoint):
-        if isinstance(endpoint, list | tuple):
-            raise DeclarationError(
-                f"{endpoint!r} is no endpoint: give source() one after another, without a list", where
-            )
-        name = endpoint.__name__ if isinstance(endpoint, type) else "Kafka"
-        topic = endpoint if isinstance(endpoint, str) else "payments"
-        what = f"{name} is a class" if isinstance(endpoint, type) else f"{endpoint!r} is no endpoint"
-        raise DeclarationError(f"{what}: write for example {name}({topic!r})", where)
-    try:
-        check(endpoint.address)
-        if side == "source":
-            getattr(endpoint, "filter", None)  # where an endpoint has one, making it says what is wrong with it
-    except (ValueError, DeclarationError) as error:
-        raise DeclarationError(error.message if isinstance(error, DeclarationError) else str(error), where) from None
-    url = endpoint.address.startswith(("http://", "https://"))
-    if side == "source" and url:
-        raise DeclarationError(
-            f"{endpoint.address} is a URL: a source listens on a path, like Http('/payments')", where
-        )
-    if side == "sink" and endpoint.address.startswith("http:") and not url:
-        raise DeclarationError(
-            f"{endpoint.address} is a path: an action goes to a URL, like Http('https://host/path')", where
-        )
-    if side == "source" and endpoint.address == "reply":
-        raise DeclarationError("Reply() answers a request, so nothing comes in through it: use it in to=", where)
-    if (
-        side == "sink"
-        and endpoint.address.startswith("mqtt:")
-        and {"+", "#"} & set(endpoint.address.split(":", 1)[1].split("/"))
-    ):
-        raise DeclarationError(f"{endpoint.address}: + and # are for sources; an action goes to one topic", where)
-
-
-def check_captures(endpoint: Endpoint, payload: Any, where: Where) -> None:
-    """Refuse a source's template that captures what the payload has no field for."""
-    for name in names(endpoint.address):
-        check_field(name, payload, where, f"{endpoint.address}:")
-
-
-def check_filled(endpoint: Endpoint, kinds: Sequence[Any], where: Where) -> None:
-    """Refuse a sink's template whose braces neither the action nor the payload can fill."""
-    for name in names(endpoint.address):
-        if not any(has(kind, name) for kind in kinds):
-            who = " nor ".join(dict.fromkeys(label(kind) for kind in kinds))
-            start = "neither " if " nor " in who else ""
-            fields = {one for kind in kinds for one in known(kind)}
-            verb = "has a field" if start else "has no field"
-            raise DeclarationError(f"{endpoint.address}: {start}{who} {verb} {name!r}{hint(name, fields)}", where)
-
-
-def acted(result: Any) -> tuple[Any, ...]:
-    """The types of what an act function hands over: without None, out of lists and `Action`s."""
-    found: list[Any] = []
-    for member in without_none(result):
-        if get_origin(member) is list or member is list:
-            found += acted(element(member))
-        elif getattr(get_origin(member) or member, "__name__", "") == "Action":
-            found += acted((*getattr(member, "__args__", ()), Any)[0])
-        else:
-            found.append(member)
-    return tuple(found)

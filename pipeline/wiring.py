@@ -11,19 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from penstock.errors import DeclarationError, Where
-from penstock.pipeline.annotations import (
-    admits_none,
-    either,
-    element,
-    fields,
-    fits,
-    hints,
-    kind_of,
-    label,
-    labels,
-    returned,
-    signature,
-)
+from penstock.pipeline.annotations import admits_none, either, element, fields, fits, label, labels
+from penstock.pipeline.callables import hints, kind_of, returned, signature
 from penstock.pipeline.graph import Function
 from penstock.stages.function import MISSING, Batched, Call, inner
 
