@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from penstock.connectors.mqtt_broker import Broker
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 ANSWER = 10.0  # seconds a broker has to accept a connection, and to answer a subscription
 FIRST, LONGEST = 0.1, 10.0  # seconds between attempts to come back
 FOREVER = 0xFFFFFFFF
+NOTHING = "penstock/nothing"  # a topic that is never subscribed to
 _REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"}
 
 
@@ -59,11 +61,12 @@ class Link:
         self._socket: Buffered | None = None
         self._closed = False
         self._opened = False
-        self._answer: asyncio.Future[None] | None = None
-        self._granted: dict[int, asyncio.Future[None]] = {}
+        self._greeting: asyncio.Future[None] | None = None
+        self._answers: dict[int, asyncio.Future[None]] = {}
         self._again: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._writing = False
+        self._paused = False
         self._client = self._make(client_id)
 
     async def open(self) -> None:
@@ -92,15 +95,12 @@ class Link:
         _, mid = self._client.subscribe(topic, options=options)
         if mid is None:
             raise Unavailable(self.broker.name, self.problem or "not connected")
-        self._granted[mid] = granted = self._loop.create_future()
         try:
-            await asyncio.wait_for(granted, ANSWER)
+            await self._answered(mid)
         except PermissionError as error:
             raise ConfigError(f"{self.broker.variable}: subscription {topic!r}: {error}") from None
         except (OSError, TimeoutError) as error:
             raise Unavailable(self.broker.name, self._why(error)) from None
-        finally:
-            self._granted.pop(mid, None)
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: bytes) -> int:
         """Publish, and give back the number that `published` will name; 0 where there is no connection.
@@ -112,6 +112,19 @@ class Link:
         info = self._client.publish(topic, payload, qos, retain, cast(Any, Packed(properties)))
         return info.mid if info.rc == 0 else 0
 
+    def pause(self) -> None:
+        """Read nothing for now. A broker that hears nothing for long ends the connection; we come back to it."""
+        if self._socket is not None and not self._paused:
+            self._paused = True
+            self._socket.pause()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused:
+            self._paused = False
+            if self._socket is not None:
+                self._socket.resume()
+
     def forget(self) -> None:
         """Do not send again what was published and not answered: the owner does."""
         self._client.drop_out_messages()
@@ -120,12 +133,26 @@ class Link:
         """Confirm a received message of QoS 1."""
         self._client.ack(mid, 1)
 
-    async def drained(self) -> None:
-        """Wait until everything queued has been given to the operating system, or the connection is lost."""
-        while self._socket is not None and (self._writing or self._socket.out):
-            await asyncio.sleep(0)
-            if self._socket is not None and self._socket.out:
-                await self._socket.written()
+    async def heard(self) -> None:
+        """Wait until the broker has taken everything sent so far, or the connection is lost.
+
+        Brokers read one packet at a time: a client that sends and leaves may have its last words dropped. What makes
+        this one answer is an unsubscription of nothing, behind all the rest.
+        """
+        if self.problem is not None or self._paused:
+            return
+        _, mid = self._client.unsubscribe(NOTHING)
+        if mid is not None:
+            with suppress(OSError, TimeoutError):
+                await self._answered(mid)
+
+    async def _answered(self, mid: int) -> None:
+        """Wait for the broker's answer to a request. Raises OSError or TimeoutError."""
+        self._answers[mid] = answer = self._loop.create_future()
+        try:
+            await asyncio.wait_for(answer, ANSWER)
+        finally:
+            self._answers.pop(mid, None)
 
     async def close(self) -> None:
         """Leave as a client that says goodbye. Safe to call twice."""
@@ -160,7 +187,7 @@ class Link:
             client.username_pw_set(self.broker.username, self.broker.password)
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
-        client.on_subscribe = self._subscribed
+        client.on_subscribe = client.on_unsubscribe = self._subscribed
         client.on_message = lambda _client, _data, message: self._owner.arrived(message)
         client.on_publish = lambda _client, _data, mid, reason, _properties: self._owner.published(mid, reason)
         client.on_socket_register_write = self._want_write
@@ -174,12 +201,13 @@ class Link:
         except asyncio.CancelledError:
             dialing.add_done_callback(lambda done: None if done.exception() else done.result().close())
             raise
+        self._paused = False
         self._socket = Buffered(raw, self._loop, self._readable, self._lost)
-        self._answer = self._loop.create_future()
+        self._greeting = self._loop.create_future()
         try:
             self._greet()
             self._write()
-            await asyncio.wait_for(self._answer, ANSWER)
+            await asyncio.wait_for(self._greeting, ANSWER)
         except TimeoutError:
             self._drop()
             raise TimeoutError("the broker does not answer") from None
@@ -187,7 +215,7 @@ class Link:
             self._drop()
             raise
         finally:
-            self._answer = None
+            self._greeting = None
 
     def _dial(self) -> socket.socket:
         """A connected socket, its TLS handshake done. Blocks: runs in a thread."""
@@ -221,7 +249,7 @@ class Link:
     def _readable(self) -> None:
         """Read once, pass on everything that came with it."""
         connection = self._socket
-        if connection is None:
+        if connection is None or self._paused:
             return
         connection.fill()
         try:
@@ -259,18 +287,18 @@ class Link:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
         self.packet_maximum = getattr(properties, "MaximumPacketSize", 268_435_455)
         self.problem = None
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(None)
+        if self._greeting is not None and not self._greeting.done():
+            self._greeting.set_result(None)
         self._owner.up(flags.session_present)
 
     def _subscribed(self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _props: object) -> None:
-        granted = self._granted.get(mid)
-        if granted is None or granted.done():
+        answer = self._answers.get(mid)
+        if answer is None or answer.done():
             return
-        if reasons[0].is_failure:
-            granted.set_exception(PermissionError(f"the broker refuses it: {reasons[0]}"))
+        if reasons and reasons[0].is_failure:
+            answer.set_exception(PermissionError(f"the broker refuses it: {reasons[0]}"))
         else:
-            granted.set_result(None)
+            answer.set_result(None)
 
     def _disconnected(self, _client: object, _data: object, flags: Any, reason: ReasonCode, _props: object) -> None:
         said = (
@@ -288,17 +316,17 @@ class Link:
         self.problem = self._why(error)
         self._drop()
         self._refuse(ConnectionError(self.problem))
-        for granted in self._granted.values():
-            if not granted.done():
-                granted.set_exception(ConnectionError(self.problem))
+        for answer in self._answers.values():
+            if not answer.done():
+                answer.set_exception(ConnectionError(self.problem))
         if greeted:
             self._owner.down()
             if self._opened and not self._closed:
                 self._again = self._loop.create_task(self._return())
 
     def _refuse(self, error: OSError) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+        if self._greeting is not None and not self._greeting.done():
+            self._greeting.set_exception(error)
 
     def _drop(self) -> None:
         if self._socket is not None:

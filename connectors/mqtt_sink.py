@@ -59,7 +59,7 @@ class Publisher:
 
     async def close(self) -> None:
         if self.link is not None:
-            await self.link.drained()
+            await self.link.heard()
             await self.link.close()
             self.link = None
 

@@ -24,12 +24,12 @@ class Buffered:
         self.out = bytearray()
         self._raw = raw
         self._loop = loop
+        self._readable = readable
         self._lost = lost
         self._in = b""
         self._at = 0
         self._end: OSError | None = None
         self._registered = False
-        self._written: asyncio.Future[None] | None = None
         loop.add_reader(raw.fileno(), readable)
 
     @property
@@ -50,6 +50,15 @@ class Buffered:
             self._end = ConnectionResetError("the broker closed the connection")
         self._in = self._in[self._at :] + found
         self._at = 0
+
+    def pause(self) -> None:
+        """Leave what arrives to the operating system, and so to the broker."""
+        self._loop.remove_reader(self._raw.fileno())
+
+    def resume(self) -> None:
+        """Read again."""
+        self._loop.add_reader(self._raw.fileno(), self._readable)
+        self._loop.call_soon(self._readable)  # TLS may hold something already
 
     def hidden(self) -> bool:
         """Whether TLS holds bytes that the operating system does not know of."""
@@ -85,15 +94,6 @@ class Buffered:
                 self._loop.add_writer(self._raw.fileno(), self.flush)
             else:
                 self._loop.remove_writer(self._raw.fileno())
-        if not self.out and self._written is not None:
-            self._written.set_result(None)
-            self._written = None
-
-    async def written(self) -> None:
-        """Wait until `out` is empty or the socket closed."""
-        if self._written is None:
-            self._written = self._loop.create_future()
-        await asyncio.shield(self._written)
 
     def fileno(self) -> int:
         return self._raw.fileno()
@@ -110,9 +110,6 @@ class Buffered:
             with suppress(OSError):
                 self._raw.send(self.out)  # the goodbye, queued a moment ago
         self._raw.close()
-        if self._written is not None:
-            self._written.set_result(None)
-            self._written = None
 
 
 class Packed:
