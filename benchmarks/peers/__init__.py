@@ -1,0 +1,7 @@
+"""The same four stages in other libraries, each as its documentation says, settings for throughput included.
+
+Every file is one program, run by an interpreter of the peer's own environment (`environment.py` makes it): its
+dependencies exclude those of another. What is asked of it stands in `BENCH_KAFKA`, `BENCH_TOPIC`, `BENCH_GROUP`; when
+its turn is over, `benchmarks.stages.Finish` ends it. Delivery is at least once, in one process, with one consumer.
+JSON is decoded by msgspec wherever the library lets its user choose, as penstock and the hand-written loops do.
+"""

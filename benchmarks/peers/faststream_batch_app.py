@@ -1,0 +1,45 @@
+"""FastStream on confluent-kafka, with batches: a subscriber that handles a list of payments and loops over it.
+
+The list is acknowledged as one: whatever fails in it fails it whole, and the loop is the user's own. Lists of 1000 are
+the fastest of 100, 1000 and 10,000.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import msgspec
+from faststream import AckPolicy, FastStream
+from faststream.confluent import KafkaBroker, KafkaMessage
+
+from benchmarks.stages import classify, finish, in_euros, score
+
+broker = KafkaBroker(os.environ["BENCH_KAFKA"], apply_types=False, logger=None)
+app = FastStream(broker, logger=None)
+decide = finish()
+loads = msgspec.json.Decoder(dict).decode
+
+
+async def decode(message: KafkaMessage) -> list[dict[str, Any]]:
+    """The documented place for another decoder."""
+    return [loads(body) for body in message.body]
+
+
+@broker.subscriber(
+    os.environ["BENCH_TOPIC"],
+    group_id=os.environ["BENCH_GROUP"],
+    auto_offset_reset="earliest",
+    ack_policy=AckPolicy.NACK_ON_ERROR,
+    batch=True,
+    max_records=int(os.environ.get("BENCH_BATCH", "1000")),
+    decoder=decode,
+)
+async def handle(payments: list[dict[str, Any]]) -> None:
+    for payment in payments:
+        decide(score(classify(in_euros(payment))))
+
+
+if __name__ == "__main__":
+    asyncio.run(app.run())
