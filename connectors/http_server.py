@@ -142,7 +142,7 @@ class HttpServer:
 
 def http_server(site: Site) -> HttpServer:
     """The process's server. Raises `ConfigError` where its address cannot be understood."""
-    return site.share("http server", lambda: HttpServer(site))
+    return site.process.share("http server", lambda: HttpServer(site.process))
 
 
 def _host_and_port(listen: str) -> tuple[str | None, int]:

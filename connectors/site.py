@@ -17,6 +17,8 @@ class Site:
     - `settings`: addresses and secrets, from the environment.
     - `pipeline`: the pipeline's name; consumer groups, client ids and keys are derived from it.
     - `worker`: this process's number among its siblings, from 0.
+    - `process`: the site of what several pipelines of one process have in common, such as the port they listen on;
+      itself where there is one pipeline.
 
     >>> from penstock.connectors import Settings
     >>> site = Site(Settings({}), pipeline="demo")
@@ -24,10 +26,13 @@ class Site:
     True
     """
 
-    def __init__(self, settings: Settings, *, pipeline: str = "penstock", worker: int = 0) -> None:
+    def __init__(
+        self, settings: Settings, *, pipeline: str = "penstock", worker: int = 0, process: Site | None = None
+    ) -> None:
         self.settings = settings
         self.pipeline = pipeline
         self.worker = worker
+        self.process = process or self
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import runpy
 import sys
 import traceback
 from collections.abc import Sequence
@@ -45,6 +46,26 @@ def build(apps: Sequence[str]) -> list[Graph]:
             raise ConfigError(f"{app}: another app is called {graph.name!r} too; each pipeline needs a name of its own")
         graphs.append(graph)
     return graphs
+
+
+def run_script(path: Path) -> None:
+    """Run a file as a program, with the package that it belongs to on the import path.
+
+    Raises `ConfigError` with the user's line where it fails, unless it raised one of penstock's own errors.
+    """
+    path = path.resolve()
+    root = _root(path)
+    _first(root)
+    name = ".".join(path.relative_to(root).with_suffix("").parts)
+    try:
+        if "." in name:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        else:
+            runpy.run_path(str(path), run_name="__main__")
+    except PenstockError:
+        raise
+    except Exception as error:
+        raise ConfigError(_failed(error, path)) from error
 
 
 def _has_name(app: str) -> bool:

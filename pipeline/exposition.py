@@ -37,7 +37,7 @@ def labelled(pages: Mapping[int, str]) -> Iterator[Metric]:
 
     >>> text = '# TYPE hits counter\\nhits_total{path="/"} 3.0\\n'
     >>> print(page(labelled({0: text, 1: text})).decode(), end="")
-    # HELP hits_total 
+    # HELP hits_total
     # TYPE hits_total counter
     hits_total{path="/",worker="0"} 3.0
     hits_total{path="/",worker="1"} 3.0

@@ -12,10 +12,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from penstock.connectors import Endpoint, Settings, Site
+from penstock.errors import Unavailable
 from penstock.pipeline.admin import Admin, View
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.exposition import page
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.post import enter
 from penstock.pipeline.predictors import Predictors
 
 log = logging.getLogger("penstock")
@@ -51,9 +53,10 @@ class Service:
         from penstock.connectors.store import RedisStore
 
         predictors = Predictors(settings)
+        self.site = Site(settings, worker=worker)
         self.engines: list[Engine] = []
         for graph in graphs:
-            site = Site(settings, pipeline=graph.name, worker=worker)
+            site = Site(settings, pipeline=graph.name, worker=worker, process=self.site)
             engine = Engine(graph, site, RedisStore(site), models=predictors.load, endpoint=endpoint)
             self.engines.append(engine)
         self.admin = Admin(View(self.problems, self.metrics), settings.process.admin_listen)
@@ -77,6 +80,7 @@ class Service:
                 task.cancel()
             await asyncio.gather(*lives, ready, stopping, return_exceptions=True)
             await asyncio.gather(*(engine.stop(GRACE) for engine in self.engines))
+            await self.site.close()
             await self.admin.close()
         for life in lives:
             if not life.cancelled():
@@ -111,6 +115,8 @@ class Service:
 
     async def _live(self, engine: Engine) -> None:
         await engine.start()
+        with contextlib.suppress(Unavailable):
+            await enter(engine.store, engine.site.group)
         await engine.run()
 
     async def _all_ready(self) -> None:

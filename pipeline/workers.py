@@ -65,7 +65,7 @@ class Workers:
         self._wrong: ConfigError | None = None
 
     async def run(self) -> None:
-        """Until a signal stops the workers, or each has ended by itself. Raises `ConfigError` where a setting is wrong."""
+        """Until a signal stops the workers, or each has ended. Raises `ConfigError` where a setting is wrong."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)

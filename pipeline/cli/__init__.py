@@ -8,16 +8,13 @@ from __future__ import annotations
 import os
 import sys
 
-from penstock.pipeline.cli.commands import commands
-
 OK, FAILED, WRONG = 0, 1, 2
-
-__all__ = ["FAILED", "OK", "WRONG", "commands", "main"]
 
 
 def main() -> None:
     """Run one command and leave the process with its exit code. What went wrong is one line, never a traceback."""
     from penstock.errors import ConfigError, DeclarationError, PenstockError
+    from penstock.pipeline.cli.commands import commands
 
     try:
         commands()

@@ -1,0 +1,100 @@
+"""`penstock dead`: the events that could not be processed, and why."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from penstock.pipeline.letters import Letter
+
+commands = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+
+Of = Annotated[str, typer.Option("--pipeline", "-p", help="One pipeline; all that ever ran on this store by default.")]
+
+
+@commands.command("list", epilog="Example: penstock dead list --stage decide --group")
+def list_(
+    pipeline: Of = "",
+    stage: Annotated[str, typer.Option(help="Only what failed in this stage.")] = "",
+    error: Annotated[str, typer.Option(help="Only this kind of error, for example BadEvent.")] = "",
+    key: Annotated[str, typer.Option(help="Only events of this key.")] = "",
+    group: Annotated[bool, typer.Option(help="Group by cause with counts, or list each letter.")] = True,
+    limit: Annotated[int, typer.Option(help="Letters to list one by one at most, the newest ones.", min=1)] = 50,
+) -> None:
+    """Dead letters, grouped by cause: stage, error and the user's line that raised."""
+    from penstock.pipeline.post import Filter, read
+    from penstock.pipeline.run import on_loop
+
+    letters = on_loop(read(pipeline, Filter(stage=stage, error=error, key=key)))
+    if not letters:
+        print("there is no dead letter" + (" like that" if stage or error or key else ""), file=sys.stderr)
+        return
+    (_grouped if group else _each)(letters, limit)
+
+
+@commands.command("show", epilog="Example: penstock dead show p-17/decide")
+def show(
+    letter: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `penstock dead list` shows it.")],
+    pipeline: Of = "",
+    payload: Annotated[bool, typer.Option(help="The original bytes alone, as they came.")] = False,
+) -> None:
+    """One dead letter, whole: the original bytes and headers, the stage, the error, what was already done."""
+    from penstock.errors import PenstockError
+    from penstock.pipeline.post import Filter, read
+    from penstock.pipeline.run import on_loop
+
+    found = [one for _, one in on_loop(read(pipeline, Filter(id=letter)))]
+    if not found:
+        raise PenstockError(f"there is no dead letter {letter!r}; `penstock dead list --no-group` shows their ids")
+    if payload:
+        sys.stdout.buffer.write(found[0].payload)
+    else:
+        _whole(found[0])
+
+
+def _grouped(letters: list[tuple[str, Letter]], limit: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    causes: dict[tuple[str, ...], list[Letter]] = {}
+    for pipeline, letter in letters:
+        causes.setdefault((pipeline, letter.stage, letter.error, letter.where), []).append(letter)
+    table = Table("count", "pipeline", "stage", "error", "reason", "where", "last", box=None, pad_edge=False)
+    for (pipeline, stage, error, where), some in sorted(causes.items(), key=lambda cause: -len(cause[1])):
+        last = max(some, key=lambda letter: letter.at)
+        table.add_row(f"{len(some):,}", pipeline, stage, error, last.reason, where, _when(last.at))
+    Console(soft_wrap=True).print(table)
+
+
+def _each(letters: list[tuple[str, Letter]], limit: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "pipeline", "stage", "key", "tries", "at", "reason", box=None, pad_edge=False)
+    for pipeline, letter in letters[-limit:]:
+        at = _when(letter.at)
+        table.add_row(letter.id, pipeline, letter.stage, letter.key, str(letter.attempts), at, letter.reason)
+    Console(soft_wrap=True).print(table)
+    if len(letters) > limit:
+        print(f"{len(letters) - limit:,} older ones are not shown: --limit shows more", file=sys.stderr)
+
+
+def _whole(letter: Letter) -> None:
+    import msgspec
+
+    facts = msgspec.to_builtins(letter)
+    data = facts.pop("data")
+    for name, value in facts.items():
+        if value not in ("", [], {}, None):
+            shown = _when(value) if name in ("at", "time") and value else value
+            typer.echo(f"{name:<10}{shown}")
+    typer.echo(f"\n{data}")
+
+
+def _when(seconds: float) -> str:
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,200 @@
+"""Streams of the embedded server that stand in for Kafka and MQTT topics without an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.connectors import (
+    Batch,
+    Endpoint,
+    Event,
+    Kafka,
+    Message,
+    Mqtt,
+    Refusal,
+    Settings,
+    Settled,
+    Sink,
+    Site,
+    Source,
+)
+from penstock.connectors.template import matcher
+
+ON = "embedded"
+"""The connection of the embedded server: its address is `PENSTOCK_REDIS__EMBEDDED`."""
+
+MQTT = "mqtt"
+"""The one stream of all MQTT messages: topics are not known beforehand, and wildcards reach across them."""
+
+TOPIC = "mqtt-topic"
+"""The header with a message's topic in that stream."""
+
+
+def stand_in(settings: Settings) -> Callable[[Endpoint], Endpoint]:
+    """What puts a stream in the place of every Kafka and MQTT endpoint whose address is not set."""
+
+    def replace(endpoint: Endpoint) -> Endpoint:
+        if isinstance(endpoint, Kafka | Mqtt) and not settings.has(variable(endpoint)):
+            return StandIn(endpoint)
+        return endpoint
+
+    return replace
+
+
+def variable(endpoint: Kafka | Mqtt) -> str:
+    """The setting that holds the address of an endpoint's connection."""
+    name = "PENSTOCK_KAFKA" if isinstance(endpoint, Kafka) else "PENSTOCK_MQTT"
+    return f"{name}__{endpoint.on.upper()}" if endpoint.on else name
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """A declared endpoint, kept in a stream under its own name. Its address stays the declared one."""
+
+    declared: Kafka | Mqtt
+
+    @property
+    def address(self) -> str:
+        return self.declared.address
+
+    def source(self, site: Site) -> Source:
+        from penstock.connectors import Redis
+
+        if isinstance(self.declared, Kafka):
+            return Redis(f"kafka:{self.declared.topic}", on=ON).source(site)
+        return TopicSource(Redis(MQTT, on=ON).source(site), self.declared)
+
+    def sink(self, site: Site) -> Sink:
+        from penstock.connectors import Redis
+
+        if isinstance(self.declared, Kafka):
+            return RenamingSink(Redis(f"kafka:{self.declared.topic}", on=ON).sink(site), _as_kafka)
+        return RenamingSink(Redis(MQTT, on=ON).sink(site), _as_mqtt)
+
+
+def _as_kafka(message: Message) -> None:
+    if not message.to.startswith("kafka:"):
+        message.to = f"kafka:{message.to}"
+
+
+def _as_mqtt(message: Message) -> None:
+    if message.to != MQTT:
+        message.headers = {**(message.headers or {}), TOPIC: message.to}
+        # Messages of one topic stay in order.
+        message.key = message.key or message.to.encode()
+        message.to = MQTT
+
+
+class RenamingSink:
+    """A sink that sends each message to the stream that stands in for its topic."""
+
+    def __init__(self, sink: Sink, rename: Callable[[Message], None]) -> None:
+        self.sink = sink
+        self.rename = rename
+        self.ordered = sink.ordered
+
+    @property
+    def problem(self) -> str | None:
+        return self.sink.problem
+
+    async def open(self, settled: Settled) -> None:
+        await self.sink.open(settled)
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            self.rename(message)
+        self.sink.send(messages)
+
+    async def flush(self) -> None:
+        await self.sink.flush()
+
+    async def close(self) -> None:
+        await self.sink.close()
+
+
+class TopicSource:
+    """The messages of the MQTT stream whose topic an endpoint subscribes to, with what its braces capture."""
+
+    def __init__(self, source: Source, endpoint: Mqtt) -> None:
+        self.source = source
+        self._match = matcher(endpoint.topic).fullmatch
+        self._captures = "{" in endpoint.topic
+
+    @property
+    def problem(self) -> str | None:
+        return self.source.problem
+
+    async def open(self) -> None:
+        await self.source.open()
+
+    async def receive(self) -> Sequence[Batch]:
+        while True:
+            batches = await self.source.receive()
+            wanted = [one for one in map(self._select, batches) if one is not None]
+            if wanted or not batches:
+                return wanted
+
+    def stop(self) -> None:
+        self.source.stop()
+
+    async def confirm(self) -> None:
+        await self.source.confirm()
+
+    async def close(self) -> None:
+        await self.source.close()
+
+    def lag(self) -> int | None:
+        return self.source.lag()
+
+    def _select(self, batch: Batch) -> Batch | None:
+        """The records for this endpoint; all others are finished at once."""
+        indexes: list[int] = []
+        captures: list[dict[str, str]] = []
+        for index in range(len(batch)):
+            match = self._match(batch.event(index).headers.get(TOPIC, ""))
+            if match is None:
+                batch.settle(index)
+            else:
+                indexes.append(index)
+                captures.append(match.groupdict())
+        return Selected(batch, indexes, captures if self._captures else None) if indexes else None
+
+
+class Selected(Batch):
+    """Some records of a batch. What is settled here is settled there."""
+
+    __slots__ = ("indexes", "passed", "whole")
+
+    def __init__(self, whole: Batch, indexes: Sequence[int], captures: list[dict[str, str]] | None) -> None:
+        super().__init__(
+            whole.partition,
+            [whole.values[index] for index in indexes],
+            captures=captures,
+            changed=_pass_on,
+            received=whole.received,
+        )
+        self.whole = whole
+        self.indexes = indexes
+        self.passed = bytearray(len(indexes))
+
+    def event(self, index: int) -> Event:
+        event = self.whole.event(self.indexes[index])
+        headers: Mapping[str, str] = {name: value for name, value in event.headers.items() if name != TOPIC}
+        topic = event.headers[TOPIC]
+        return Event(event.id, event.source, event.type, event.subject, event.time, "", topic, headers, event.data)
+
+    def position(self, index: int) -> str:
+        return self.whole.position(self.indexes[index])
+
+    def answer(self, index: int, answer: list[Message] | Refusal) -> None:
+        self.whole.answer(self.indexes[index], answer)
+
+
+def _pass_on(batch: Any) -> None:
+    """Settle in the whole batch what was finished here since the last call."""
+    for here, there in enumerate(batch.indexes):
+        if not batch.owed[here] and not batch.passed[here]:
+            batch.passed[here] = 1
+            batch.whole.settle(there)
