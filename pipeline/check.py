@@ -88,8 +88,9 @@ def _opened(name: str, opener: Any, where: Where) -> Any:
         try:
             found.bind()
         except TypeError:
+            called = f"{getattr(opener, '__name__', opener)}()"
             raise DeclarationError(
-                f"resource {name!r} is called with nothing, and {found} wants arguments: wrap it in a function", where
+                f"resource {name!r} is called with nothing, and {called} wants arguments: wrap it in a function", where
             ) from None
     inner = inspect.unwrap(opener)
     if inspect.isgeneratorfunction(inner) or (inner is opener and inspect.isasyncgenfunction(inner)):

@@ -29,8 +29,9 @@ def check_endpoint(endpoint: Any, where: Where, side: Literal["source", "sink"])
     """Refuse what is no endpoint, or none for this side."""
     if isinstance(endpoint, type) or not isinstance(endpoint, Endpoint):
         if isinstance(endpoint, list | tuple):
+            given = "source()" if side == "source" else "to="
             raise DeclarationError(
-                f"{endpoint!r} is no endpoint: give source() one after another, without a list", where
+                f"{given} is given a {type(endpoint).__name__}: give it endpoints one after another", where
             )
         name = endpoint.__name__ if isinstance(endpoint, type) else "Kafka"
         topic = endpoint if isinstance(endpoint, str) else "payments"
@@ -49,7 +50,8 @@ def check_endpoint(endpoint: Any, where: Where, side: Literal["source", "sink"])
         )
     if side == "sink" and endpoint.address.startswith("http:") and not url:
         raise DeclarationError(
-            f"{endpoint.address} is a path: an action goes to a URL, like Http('https://host/path')", where
+            f"{endpoint.address} is a path: an action goes to a URL, like Http('https://host{endpoint.address[5:]}')",
+            where,
         )
     if side == "source" and endpoint.address == "reply":
         raise DeclarationError("Reply() answers a request, so nothing comes in through it: use it in to=", where)

@@ -29,6 +29,12 @@ def check_schema(schema: Any, decode: Any, where: Where) -> None:
         msgspec.json.Decoder(schema)
         plain = _plain_class(msgspec.inspect.type_info(schema), set())
     except Exception as error:  # what a type cannot be decoded for: a TypeError, a NameError of its annotations
+        if "must be tagged" in str(error):
+            raise DeclarationError(
+                f"schema= {label(schema)}: JSON does not tell these types apart, so declare each with a tag, "
+                "class Refund(Struct, tag=True)",
+                where,
+            ) from None
         raise DeclarationError(f"schema= {label(schema)} cannot be read from JSON: {error}", where) from None
     if plain is not None:
         inside = "" if plain is schema else f" holds {label(plain)}, which"
@@ -110,7 +116,8 @@ def check_time(path: Any, payload: Any, where: Where) -> None:
     check_field(path, payload, where, "time=")
     kind = field_type(payload, path)
     if not any(fits(member, float) for member in without_none(kind)):
-        advice = "convert it in a transform" if fits(datetime, kind) else "name a number"
+        dates = any(fits(member, datetime) for member in without_none(kind))
+        advice = "declare the field as a number, or compute one in decode=" if dates else "name a number"
         raise DeclarationError(
             f"time= {path!r} is {label(kind)}: event time is seconds since the epoch, so {advice}", where
         )
