@@ -24,14 +24,13 @@ import binascii
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
 
 from penstock.connectors.event import Event, Message
+from penstock.connectors.rfc3339 import instant, rfc3339
 from penstock.errors import BadEvent
 
 STRUCTURED = "application/cloudevents+json"
@@ -41,9 +40,7 @@ JSON = "application/json"
 Header = tuple[str, str | bytes | None]
 
 _CORE = ("id", "source", "type", "subject", "time", "specversion", "datacontenttype", "dataschema")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PRINTABLE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)")
 _envelope = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _envelopes = msgspec.json.Decoder(list[msgspec.Raw])
 _plain = msgspec.json.Decoder()
@@ -209,42 +206,6 @@ def media_type(content_type: str) -> str:
     'application/json'
     """
     return content_type.partition(";")[0].strip().lower()
-
-
-def instant(time: str) -> float:
-    """An RFC 3339 time as seconds since the epoch. Raises `BadEvent`.
-
-    >>> instant("1970-01-01T01:00:00.5+01:00")
-    0.5
-    """
-    if _RFC3339.fullmatch(time):
-        # A leap second, which RFC 3339 has and datetime has not, is the first moment of the next minute.
-        leap = time[17:19] == "60"
-        try:
-            moment = msgspec.convert(f"{time[:17]}59{time[19:]}" if leap else time, datetime)
-            return (moment - _EPOCH + timedelta(seconds=leap)) / timedelta(seconds=1)
-        except (msgspec.ValidationError, OverflowError):
-            pass
-    raise BadEvent(f"CloudEvents time is {time!r}, not like 2024-05-01T12:00:00Z (RFC 3339)", path="time")
-
-
-def rfc3339(time: float) -> str:
-    """Seconds since the epoch in RFC 3339, UTC, to the microsecond. Raises ValueError outside the years 1 to 9999.
-
-    >>> rfc3339(1714564800.25)
-    '2024-05-01T12:00:00.250000Z'
-    """
-    whole, micros = divmod(round(time * 1e6), 1_000_000)
-    return f"{_second(whole)}.{micros:06d}Z"
-
-
-@lru_cache(maxsize=16)
-def _second(whole: int) -> str:
-    # Messages of one moment share their second; formatting it is most of the cost.
-    try:
-        return (_EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
-    except OverflowError as error:
-        raise ValueError(f"{whole} seconds since the epoch is in no year from 1 to 9999") from error
 
 
 def encoded(value: str) -> str:

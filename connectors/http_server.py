@@ -67,7 +67,9 @@ class HttpServer:
             def make(message: object, payload: object, protocol: object, writer: object, task: object) -> BaseRequest:
                 return BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limit)  # type: ignore[arg-type]
 
-            runner = ServerRunner(Server(self._handle, request_factory=make, access_log=None), shutdown_timeout=GRACE)
+            # Compressed bodies are inflated here, where one that is cut short is noticed.
+            server = Server(self._handle, request_factory=make, access_log=None, auto_decompress=False)
+            runner = ServerRunner(server, shutdown_timeout=GRACE)
             await runner.setup()
             try:
                 await TCPSite(runner, self._host, self._port, reuse_port=self._reuse, backlog=1024).start()

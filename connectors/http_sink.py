@@ -118,7 +118,7 @@ class HttpSink:
 
     async def _deliver(self, message: Message) -> None:
         """Send one message, again and again while that may help and `hold` is not over."""
-        from aiohttp import ClientError, InvalidURL
+        from aiohttp import ClientError, InvalidURL, NonHttpUrlClientError
 
         headers = self._headers(message)
         end, wait = self._loop.time() + self._hold, FIRST
@@ -128,7 +128,7 @@ class HttpSink:
                 self.problem = None
                 if not reason:
                     return
-            except (InvalidURL, ValueError) as error:
+            except (InvalidURL, NonHttpUrlClientError, ValueError) as error:
                 raise Undeliverable(f"{self._method} {message.to}: {str(error) or type(error).__name__}") from None
             except (ClientError, OSError, TimeoutError) as error:
                 reason, after = (
@@ -158,24 +158,20 @@ class HttpSink:
             said = (await response.content.read(SAID)).decode("utf-8", "replace").strip()
             reason = f"{status} {response.reason or ''} {said}".strip()
             if status >= 500 or status in AGAIN:
-                return reason, _seconds(response.headers.get("Retry-After", ""))
+                return reason, retry_after(response.headers.get("Retry-After", ""))
             if 300 <= status < 400:
                 reason = f"{status} redirects to {response.headers.get('Location', 'nowhere')}: write that URL"
             raise Undeliverable(f"{self._method} {message.to}: {reason}")
 
     def _headers(self, message: Message) -> dict[str, str]:
-        headers = cloudevents.write(message, "ce-")
+        headers = {"content-type": cloudevents.JSON} if message.value is not None else {}
+        if message.headers:
+            headers.update((name.lower(), value) for name, value in message.headers.items())
+        headers.update(cloudevents.write(message, "ce-"))
         if message.key:
             headers["ce-partitionkey"] = cloudevents.encoded(message.key.decode("utf-8", "replace"))
-        if message.value is not None:
-            headers["content-type"] = cloudevents.JSON
         if message.id:
             headers["idempotency-key"] = cloudevents.encoded(message.id)
-        if message.headers:
-            for name, value in message.headers.items():
-                headers.setdefault(name.lower(), value)
-            if "content-type" in message.headers:
-                headers["content-type"] = message.headers["content-type"]
         return headers
 
 
@@ -183,11 +179,15 @@ def _host(url: str) -> str:
     return urlsplit(url).netloc.rpartition("@")[2] or url
 
 
-def _seconds(retry_after: str) -> float:
-    """What `Retry-After` asks for: seconds, or a date; nothing where it is neither."""
-    if retry_after.isdigit():
-        return float(retry_after)
+def retry_after(said: str) -> float:
+    """The seconds that a `Retry-After` asks for, which may be a date; 0.0 where it says neither.
+
+    >>> retry_after("120")
+    120.0
+    """
+    if said.isascii() and said.isdigit():
+        return float(said)
     try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
+        return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
+    except (ValueError, OverflowError):
         return 0.0

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from penstock.connectors.batch import Batch, Partition, Refusal
 from penstock.connectors.duration import seconds
 from penstock.connectors.http_answer import answer, answer_lines, problem
-from penstock.connectors.http_request import HttpBatch, kind_of
+from penstock.connectors.http_request import HttpBatch, inflated, kind_of, too_large
 from penstock.connectors.http_server import http_server
 from penstock.connectors.site import Site
 from penstock.errors import BadEvent
@@ -134,18 +134,20 @@ class HttpSource:
         from aiohttp.http_exceptions import HttpProcessingError
         from aiohttp.web import HTTPRequestEntityTooLarge, RequestPayloadError
 
-        too_large = f"the body is larger than {self._server.limit} bytes (PENSTOCK_HTTP_LIMIT)"
-        if (request.content_length or 0) > self._server.limit:
-            raise BadEvent(too_large, status=413)
+        limit = self._server.limit
+        if (request.content_length or 0) > limit:
+            raise BadEvent(too_large(limit), status=413)
         if "Expect" in request.headers:
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         try:
-            return await request.read()
+            body = await request.read()
         except HTTPRequestEntityTooLarge:
-            raise BadEvent(too_large, status=413) from None
+            raise BadEvent(too_large(limit), status=413) from None
         except (RequestPayloadError, HttpProcessingError) as error:
             raise BadEvent(f"the body cannot be read: {error}") from None
+        encoding = request.headers.get("Content-Encoding")
+        return body if not encoding or encoding == "identity" else inflated(body, encoding, limit)
 
     async def _wait(self, batch: HttpBatch) -> Response:
         """The answer when the batch is finished, or that it is not, when the time is up."""

@@ -179,9 +179,11 @@ class MqttSink:
         if message.key:
             headers["partitionkey"] = message.key.decode("utf-8", "replace")
         content_type = cloudevents.JSON
-        if message.headers:
-            headers = {**message.headers, **headers}
-            content_type = headers.pop("content-type", content_type)
+        for name, value in (message.headers or {}).items():
+            if name.lower() == "content-type":
+                content_type = value
+            else:
+                headers.setdefault(name, value)
         return packed(content_type, headers)
 
 

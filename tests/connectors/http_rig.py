@@ -108,7 +108,7 @@ class HttpSinkRig:
     async def up(self) -> None:
         self._runner = web.ServerRunner(web.Server(self._take))
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, backlog=1024).start()
 
     async def down(self) -> None:
         if self._runner is not None:

@@ -17,13 +17,12 @@ from penstock.connectors.cloudevents import (
     Attributes,
     decoded,
     encoded,
-    instant,
     read,
-    rfc3339,
     unwrap,
     unwrap_batch,
     write,
 )
+from penstock.connectors.rfc3339 import instant, rfc3339
 from penstock.errors import BadEvent
 
 CORE = {"specversion": "1.0", "id": "7", "source": "/terminals/9", "type": "payment.made"}
