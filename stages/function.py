@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeVar, overload
 
@@ -135,7 +135,7 @@ def call(
 
 
 def batched(
-    f: Callable[Concatenate[list[T], ...], list[U] | Awaitable[list[U]]],
+    f: Callable[Concatenate[list[T], ...], Sequence[U] | Awaitable[Sequence[U]]],
     *,
     max: int = 64,
     timeout: D | None = None,

@@ -46,19 +46,13 @@ def test_retry(retry: Any) -> None:
     assert refused(retry=retry) == f"retry is {retry!r}: write Retries(attempts=3, first='100ms', longest='10s')"
 
 
-@pytest.mark.parametrize(
-    ("budget", "said"),
-    [
-        (
-            "quickly",
-            """latency_budget: 'quickly' is not a length of time: """
-            """write for example "250ms", "10s", "5m", "24h", "7d\"""",
-        ),
-        ("0ms", "latency_budget: '0ms' is no time at all: leave it out, or write for example '250ms'"),
-    ],
-)
-def test_latency_budget(budget: str, said: str) -> None:
-    assert refused(latency_budget=budget) == said
+def test_latency_budget() -> None:
+    assert refused(latency_budget="quickly") == (
+        """latency_budget: 'quickly' is not a length of time: write for example "250ms", "10s", "5m", "24h", "7d\""""
+    )
+    assert refused(latency_budget="0ms") == (
+        "latency_budget: '0ms' is no time at all: leave it out, or write for example '250ms'"
+    )
 
 
 def test_record() -> None:
