@@ -31,19 +31,19 @@ class Runnable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What a batcher has done so far. `seconds` is the last run's; `threaded` whether it left the loop's thread."""
+    """What a batcher has done so far.
+
+    `mean_batch` is the rows of an average run; `seconds` what the last run took, and `threaded` whether it left the
+    loop's thread.
+    """
 
     runs: int
     rows: int
     failed: int
     waiting: int
+    mean_batch: float
     seconds: float
     threaded: bool
-
-    @property
-    def mean_batch(self) -> float:
-        """Rows of an average run."""
-        return self.rows / self.runs if self.runs else 0.0
 
 
 class Batcher:
@@ -102,7 +102,10 @@ class Batcher:
 
     def statistics(self) -> Statistics:
         """Runs and rows so far, rows waiting now, and the last run."""
-        return Statistics(self._runs, self._answered, self._failed, len(self._rows), self._seconds, self._threaded)
+        mean = self._answered / self._runs if self._runs else 0.0
+        return Statistics(
+            self._runs, self._answered, self._failed, len(self._rows), mean, self._seconds, self._threaded
+        )
 
     async def close(self) -> None:
         """Wait until everything asked so far is answered."""
