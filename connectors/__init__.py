@@ -1,7 +1,9 @@
 """What touches the outside: events, the Source, Sink and Store protocols, and one file per technology."""
 
 if __name__ != "penstock.connectors":
-    raise ImportError("import this package as `penstock.connectors`; its bare name would make a second copy of every class")
+    raise ImportError(
+        "import this package as `penstock.connectors`; its bare name would make a second copy of every class"
+    )
 
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from penstock.connectors.kafka import Kafka
 from penstock.connectors.memory import Memory
 from penstock.connectors.mqtt import Mqtt
 from penstock.connectors.protocol import Endpoint, Settled, Sink, Source, Store
+from penstock.connectors.redis import Redis
 from penstock.connectors.site import Site
 
 if TYPE_CHECKING:
@@ -28,6 +31,7 @@ __all__ = [
     "Message",
     "Mqtt",
     "Partition",
+    "Redis",
     "Refusal",
     "Reply",
     "Settings",

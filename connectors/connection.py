@@ -71,18 +71,20 @@ class Connection:
         self._asked = self._done = self._writes = self._connects = 0
         self._pause = 0.0
         self._down = self._closed = True
+        self._opening = asyncio.Lock()
         self._connecting: asyncio.Task[None] | None = None
         self._oldest: tuple[Ask, int] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop
 
     async def open(self) -> None:
-        """Connect. Raises `Unavailable` where the server does not answer, `ConfigError` where it refuses the login."""
-        if self._closed:
-            self._loop = asyncio.get_running_loop()
-            await self._connect()
-            self._closed = False
-            self._watch()
+        """Connect once. Raises `Unavailable` if the server does not answer, `ConfigError` if it refuses the login."""
+        async with self._opening:
+            if self._closed:
+                self._loop = asyncio.get_running_loop()
+                await self._connect()
+                self._closed = False
+                self._watch()
 
     def ask(
         self, packed: bytes, count: int = 1, *, again: bool = False, forgive: str = ""
