@@ -47,7 +47,8 @@ class Http:
             )
         try:
             template.check(where)
-            seconds(self.timeout), seconds(self.hold)
+            for length in (self.timeout, self.hold):
+                seconds(length)
         except ValueError as error:
             raise DeclarationError(f"Http({where!r}): {error}") from None
         if not self.method.isalpha() or not self.method.isupper():

@@ -7,22 +7,24 @@ and emptied once per loop tick, which also gives every tick's packets to the own
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from penstock.connectors.mqtt_broker import Broker
+from penstock.connectors.mqtt_client import dial, greet, make, subscribe
 from penstock.connectors.mqtt_socket import Buffered, Packed
 from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import Client, MQTTMessage
+    from paho.mqtt.client import MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
+
+log = logging.getLogger(__name__)
 
 ANSWER = 10.0  # seconds a broker has to accept a connection, and to answer a subscription
 FIRST, LONGEST = 0.1, 10.0  # seconds between attempts to come back
-FOREVER = 0xFFFFFFFF
 NOTHING = "penstock/nothing"  # a topic that is never subscribed to
 _REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"}
 
@@ -67,7 +69,13 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._writing = False
         self._paused = False
-        self._client = self._make(client_id)
+        self._client = make(broker, client_id, lambda: self._socket)
+        self._client.on_connect = self._connected
+        self._client.on_disconnect = self._disconnected
+        self._client.on_subscribe = self._client.on_unsubscribe = self._subscribed
+        self._client.on_message = lambda _client, _data, message: owner.arrived(message)
+        self._client.on_publish = lambda _client, _data, mid, reason, _properties: owner.published(mid, reason)
+        self._client.on_socket_register_write = self._want_write
 
     async def open(self) -> None:
         """Connect. Raises `Unavailable`, or `ConfigError` where the broker does not let us in."""
@@ -88,11 +96,7 @@ class Link:
 
     async def subscribe(self, topic: str, qos: int) -> None:
         """Subscribe, and wait until the broker has granted it. Raises `Unavailable` or `ConfigError`."""
-        from paho.mqtt.subscribeoptions import SubscribeOptions
-
-        # Retained messages once, when the subscription is new, not at every return.
-        options = cast(Any, SubscribeOptions)(qos=qos, retainHandling=SubscribeOptions.RETAIN_SEND_IF_NEW_SUB)
-        _, mid = self._client.subscribe(topic, options=options)
+        mid = subscribe(self._client, topic, qos)
         if mid is None:
             raise Unavailable(self.broker.name, self.problem or "not connected")
         try:
@@ -136,8 +140,8 @@ class Link:
     async def heard(self) -> None:
         """Wait until the broker has taken everything sent so far, or the connection is lost.
 
-        Brokers read one packet at a time: a client that sends and leaves may have its last words dropped. What makes
-        this one answer is an unsubscription of nothing, behind all the rest.
+        Brokers read one packet at a time, and drop the rest of who leaves or comes again. What makes this one answer is
+        an unsubscription of nothing, behind all else.
         """
         if self.problem is not None or self._paused:
             return
@@ -169,33 +173,9 @@ class Link:
         self._drop()
         self.problem = "closed"
 
-    def _make(self, client_id: str) -> Client:
-        from paho.mqtt.client import CallbackAPIVersion, Client, MQTTv5
-
-        link = self
-
-        class Plugged(Client):
-            """A client whose socket was opened beforehand, off the loop."""
-
-            def _create_socket(self) -> Buffered:
-                assert link._socket is not None
-                return link._socket
-
-        client = Plugged(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, manual_ack=True)
-        client.max_inflight_messages_set(0)  # its own bound walks over everything in flight at each answer
-        if self.broker.username is not None:
-            client.username_pw_set(self.broker.username, self.broker.password)
-        client.on_connect = self._connected
-        client.on_disconnect = self._disconnected
-        client.on_subscribe = client.on_unsubscribe = self._subscribed
-        client.on_message = lambda _client, _data, message: self._owner.arrived(message)
-        client.on_publish = lambda _client, _data, mid, reason, _properties: self._owner.published(mid, reason)
-        client.on_socket_register_write = self._want_write
-        return client
-
     async def _connect(self) -> None:
         """One attempt. Raises OSError."""
-        dialing = self._loop.run_in_executor(None, self._dial)
+        dialing = self._loop.run_in_executor(None, dial, self.broker, self._context, ANSWER)
         try:
             raw = await asyncio.shield(dialing)
         except asyncio.CancelledError:
@@ -205,7 +185,7 @@ class Link:
         self._socket = Buffered(raw, self._loop, self._readable, self._lost)
         self._greeting = self._loop.create_future()
         try:
-            self._greet()
+            greet(self._client, self.broker, keeps=self._keeps)
             self._write()
             await asyncio.wait_for(self._greeting, ANSWER)
         except TimeoutError:
@@ -217,35 +197,6 @@ class Link:
         finally:
             self._greeting = None
 
-    def _dial(self) -> socket.socket:
-        """A connected socket, its TLS handshake done. Blocks: runs in a thread."""
-        raw = socket.create_connection((self.broker.host, self.broker.port), timeout=ANSWER)
-        try:
-            raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if self._context is not None:
-                raw = self._context.wrap_socket(raw, server_hostname=self.broker.host)
-            raw.setblocking(False)
-        except BaseException:
-            raw.close()
-            raise
-        return raw
-
-    def _greet(self) -> None:
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        properties = cast(Any, Properties)(PacketTypes.CONNECT)
-        properties.ReceiveMaximum = self.broker.receive_maximum
-        if self._keeps:
-            properties.SessionExpiryInterval = FOREVER
-        self._client.connect(
-            self.broker.host,
-            self.broker.port,
-            self.broker.keepalive,
-            clean_start=not self._keeps,
-            properties=properties,
-        )
-
     def _readable(self) -> None:
         """Read once, pass on everything that came with it."""
         connection = self._socket
@@ -255,7 +206,8 @@ class Link:
         try:
             while connection.waiting and self._socket is connection:
                 self._client.loop_read()
-        except Exception as error:  # a packet that paho cannot take apart
+        except Exception as error:
+            log.exception("%s: what the broker sent could not be read; connecting again", self.broker.name)
             self._lost(error)
         self._owner.read()
         if self._socket is connection and connection.hidden():

@@ -64,9 +64,9 @@ class Buffered:
         """Whether TLS holds bytes that the operating system does not know of."""
         return isinstance(self._raw, ssl.SSLSocket) and self._raw.pending() > 0
 
-    def recv(self, size: int) -> bytes:
+    def recv(self, buffer_size: int) -> bytes:
         at = self._at
-        found = self._in[at : at + size]
+        found = self._in[at : at + buffer_size]
         if found:
             self._at = at + len(found)
             return found
@@ -74,9 +74,9 @@ class Buffered:
             raise self._end
         raise BlockingIOError
 
-    def send(self, data: bytes | bytearray) -> int:
-        self.out += data
-        return len(data)
+    def send(self, buffer: bytes | bytearray) -> int:
+        self.out += buffer
+        return len(buffer)
 
     def flush(self) -> None:
         """Give the operating system what it takes; the rest follows when it takes more."""
@@ -98,7 +98,7 @@ class Buffered:
     def fileno(self) -> int:
         return self._raw.fileno()
 
-    def setblocking(self, _: bool) -> None:
+    def setblocking(self, flag: bool) -> None:
         """It never blocks."""
 
     def close(self) -> None:

@@ -188,9 +188,8 @@ class TestConfirming:
         values = [b"%05d" % number for number in range(5000)]
         async with opened(rig.endpoint, rig.site()) as source:
             client = await asyncio.to_thread(rig.outsider.client)
-            for value in values:
-                last = client.publish(rig.to, value, 0)
-            await asyncio.to_thread(last.wait_for_publish, PATIENCE)
+            published = [client.publish(rig.to, value, 0) for value in values]
+            await asyncio.to_thread(published[-1].wait_for_publish, PATIENCE)
             await rig.produce([Record(b"last")])
             seen = [batch.values[index] for batch in await source.receive() for index in range(len(batch))]
             assert len(seen) < 1000
