@@ -186,13 +186,16 @@ class Lane:
             return [self._waves() for _ in range(self.width)]
         feed, self.width = self.feed, self.engine.graph.concurrency
         if self.width == 1:
-            return [self.program.timed(feed.ready, feed.refill, feed.arrive)]
+            return [self.program.timed(feed.ready, feed.refill, self._next)]
         slots = [self.program.run(feed.ready, feed.refill, feed.arrive) for _ in range(self.width - 1)]
         return [*slots, self.program.timed(feed.ready, feed.refill, self._sampling)]
 
     async def _sampling(self) -> bool:
         """The slot that measures takes one event, and a rest: nothing is timed more often than that."""
         await asyncio.sleep(SAMPLE_SECONDS)
+        return await self._next()
+
+    async def _next(self) -> bool:
         return self.feed.refill() or await self.feed.arrive()
 
     async def pump(self, source: Source) -> None:

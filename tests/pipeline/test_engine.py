@@ -15,7 +15,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock import Action, Event, Pipeline, Reject, Retries, Retry, Stream, Unavailable, Undeliverable, batched, call, merge
+from penstock import (
+    Action,
+    Event,
+    Pipeline,
+    Reject,
+    Retries,
+    Retry,
+    Stream,
+    Unavailable,
+    Undeliverable,
+    batched,
+    call,
+    merge,
+)
 from penstock.connectors import Message
 from penstock.connectors.memory_store import MemoryStore
 from penstock.models.prediction import Prediction
@@ -245,7 +258,9 @@ async def test_a_transform_that_returns_none_says_what_to_write(form: str) -> No
     async with harness(made) as h:
         outcome = await h.send(Step(1, "k", "x"))
         assert outcome.dead is not None
-        assert outcome.dead.reason == "'drops' returned None: to drop events use .filter(...), or yield the ones to keep"
+        assert (
+            outcome.dead.reason == "'drops' returned None: to drop events use .filter(...), or yield the ones to keep"
+        )
 
 
 @pytest.mark.parametrize("raised", [SystemExit, asyncio.CancelledError, RecursionError, MemoryError])
@@ -380,7 +395,13 @@ async def test_actions_say_more_than_payloads(form: str) -> None:
     stream.act(decide, to=Memory("out"))
     async with harness(made) as h:
         one, two = (await h.send(Step(5, "k"))).sent
-        assert (one.data, one.key, one.headers, one.type, one.id) == ({"n": 5}, "other", {"why": "5"}, "decision", "5/decide.0")
+        assert (one.data, one.key, one.headers, one.type, one.id) == (
+            {"n": 5},
+            "other",
+            {"why": "5"},
+            "decision",
+            "5/decide.0",
+        )
         assert (two.data, two.key, two.id) == (None, "gone", "5/decide.2")
 
 
@@ -698,7 +719,9 @@ async def test_an_http_sender_gets_its_reply_or_the_reason() -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    steps=st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["", "", "", "once", "reject", "late", "bad"])), max_size=60),
+    steps=st.lists(
+        st.tuples(st.integers(0, 3), st.sampled_from(["", "", "", "once", "reject", "late", "bad"])), max_size=60
+    ),
     concurrency=st.integers(1, 9),
     form=st.sampled_from(FORMS),
     seed=st.integers(0, 2**16),
@@ -710,7 +733,9 @@ def test_whatever_comes_everything_has_one_outcome_and_keys_keep_their_order(
     asyncio.run(_everything_has_one_outcome(steps, concurrency, form, random.Random(seed)))
 
 
-async def _everything_has_one_outcome(steps: list[tuple[int, str]], concurrency: int, form: str, chance: random.Random) -> None:
+async def _everything_has_one_outcome(
+    steps: list[tuple[int, str]], concurrency: int, form: str, chance: random.Random
+) -> None:
     made, stream = pipeline(form, concurrency=concurrency, retry=Retries(attempts=3, first="1ms", longest="2ms"))
     tried: set[int] = set()
 
@@ -731,7 +756,10 @@ async def _everything_has_one_outcome(steps: list[tuple[int, str]], concurrency:
         stream = stream.transform(maybe)
     stream.act(decide, to=Memory("out"))
     async with bench(made) as b:
-        values = [b"{" if fate == "bad" else encoded(Step(number, f"k{key}", fate))[0] for number, (key, fate) in enumerate(steps)]
+        values = [
+            b"{" if fate == "bad" else encoded(Step(number, f"k{key}", fate))[0]
+            for number, (key, fate) in enumerate(steps)
+        ]
         middle = len(values) // 2
         b.topic("in").extend(values[:middle])
         await asyncio.sleep(0)
