@@ -11,13 +11,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BeforeValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from penstock.connectors.duration import seconds
 from penstock.errors import ConfigError
+
+
+Length: TypeAlias = Annotated[float, BeforeValidator(lambda given: seconds(given) if isinstance(given, str) else given)]
+"""A length of time in seconds, written as people do: `500ms`."""
 
 
 class _Variables(PydanticBaseSettingsSource):
@@ -60,7 +65,15 @@ class _Connection(BaseSettings):
 
 
 class KafkaSettings(_Connection):
-    """`PENSTOCK_KAFKA`: bootstrap servers, comma-separated, and how to authenticate to them."""
+    """`PENSTOCK_KAFKA`: bootstrap servers, comma-separated, and how to authenticate to them.
+
+    - `client`: the library to use; empty for confluent-kafka where it is installed, else kafka-python.
+    - `commit_interval`: how often what is finished is committed.
+    - `drain_timeout`: how long partitions that leave wait for what runs; kept below `poll_interval`.
+    - `poll_interval`, `session_timeout`: after how long the group takes a member for stuck, or dead.
+    - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
+      need their own package with kafka-python.
+    """
 
     address: str
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
@@ -69,6 +82,12 @@ class KafkaSettings(_Connection):
     sasl_password: SecretStr = SecretStr("")
     ssl_ca: str = ""
     client: Literal["", "kafka-python", "confluent"] = ""
+    commit_interval: Length = 1.0
+    drain_timeout: Length = 30.0
+    poll_interval: Length = 300.0
+    session_timeout: Length = 45.0
+    linger: Length = 0.002
+    compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"
 
 
 class UrlSettings(_Connection):
@@ -87,7 +106,7 @@ class ProcessSettings(_Connection):
     http_listen: str = "127.0.0.1:8080"
     http_limit: int = 1_048_576
     admin_listen: str = "127.0.0.1:9090"
-    models: str = "models"
+    models: str = ".penstock/models"
     workers: int = 1
     namespace: str = ""
 

@@ -1,0 +1,114 @@
+"""Kafka: topics as sources and sinks, through whichever client library is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from typing import Literal
+
+from penstock.connectors.duration import D
+from penstock.connectors.kafka_client import Consumer, Listener, Producer, Subscription
+from penstock.connectors.kafka_sink import KafkaSink
+from penstock.connectors.kafka_source import KafkaSource
+from penstock.connectors.settings import KafkaSettings
+from penstock.connectors.site import Site
+from penstock.errors import ConfigError
+
+CLIENTS = {"confluent": "confluent_kafka", "kafka-python": "kafka"}
+"""The client libraries by the names that settings use, and what they are imported as; the preferred one first."""
+
+NEEDED = 'install the client with: pip install "penstock[kafka]", or "penstock[confluent]" for the faster one'
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """A Kafka topic.
+
+    As a source it is read by the consumer group `group`, by default the pipeline's name and the topic's. `start` says
+    where the group begins at its very first start; from then on it goes on where it was. As a sink, the braces of a
+    `topic` such as `decisions.{region}` are filled from the action.
+
+    `on` names another cluster: `Kafka("t", on="eu")` is at `PENSTOCK_KAFKA__EU`.
+
+    >>> Kafka("payments").address
+    'kafka:payments'
+    """
+
+    topic: str
+    on: str = ""
+    group: str | None = None
+    start: Literal["latest", "earliest"] = "latest"
+    transactional: bool = False
+    dedupe: D | None = None
+
+    @property
+    def address(self) -> str:
+        return f"kafka:{self.topic}"
+
+    def source(self, site: Site) -> KafkaSource:
+        self._check()
+        settings = site.settings.kafka(self.on)
+        group = self.group or f"{site.group}.{self.topic}"
+        subscription = Subscription(settings, self.topic, group, self.start, _client_id(site))
+
+        def make(listener: Listener) -> Consumer:
+            return consumer(subscription, listener)
+
+        drain = min(settings.drain_timeout, 0.8 * settings.poll_interval)
+        return KafkaSource(self.address, make, interval=settings.commit_interval, drain=drain)
+
+    def sink(self, site: Site) -> KafkaSink:
+        self._check()
+        settings = site.settings.kafka(self.on)
+
+        def make() -> Producer:
+            made = producer(settings, _client_id(site))
+            site.on_close(made.close)
+            return made
+
+        return KafkaSink(self.address, site.share(f"kafka-producer:{self.on}", make))
+
+    def _check(self) -> None:
+        if self.start not in ("latest", "earliest"):
+            raise ConfigError(f'Kafka({self.topic!r}): start is {self.start!r}; it is "latest" or "earliest"')
+        for name, given in (("transactional", self.transactional), ("dedupe", self.dedupe)):
+            if given:
+                raise ConfigError(f"Kafka({self.topic!r}): {name}= is not in this version; leave it out")
+
+
+def consumer(subscription: Subscription, listener: Listener) -> Consumer:
+    """A consumer of the client that the settings ask for, or the fastest that is installed."""
+    if client(subscription.settings) == "confluent":
+        from penstock.connectors.kafka_confluent import ConfluentConsumer
+
+        return ConfluentConsumer(subscription, listener)
+    from penstock.connectors.kafka_python import PythonConsumer
+
+    return PythonConsumer(subscription, listener)
+
+
+def producer(settings: KafkaSettings, client_id: str) -> Producer:
+    """A producer of the client that the settings ask for, or the fastest that is installed."""
+    if client(settings) == "confluent":
+        from penstock.connectors.kafka_confluent_producer import ConfluentProducer
+
+        return ConfluentProducer(settings, client_id)
+    from penstock.connectors.kafka_python_producer import PythonProducer
+
+    return PythonProducer(settings, client_id)
+
+
+def client(settings: KafkaSettings) -> str:
+    """Name of the client library to use. Raises `ConfigError` where it is not installed."""
+    if settings.client:
+        if importlib.util.find_spec(CLIENTS[settings.client]) is None:
+            raise ConfigError(f"the Kafka client {settings.client} is asked for and not installed: {NEEDED}")
+        return settings.client
+    for name, module in CLIENTS.items():
+        if importlib.util.find_spec(module) is not None:
+            return name
+    raise ConfigError(f"Kafka needs a client library and none is installed: {NEEDED}")
+
+
+def _client_id(site: Site) -> str:
+    return f"penstock-{site.group}-{site.worker}"

@@ -1,0 +1,307 @@
+"""Kafka through confluent-kafka: the faster client, used when it is installed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from penstock.connectors.batch import Partition
+from penstock.connectors.kafka_batch import Commits, KafkaBatch
+from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
+from penstock.connectors.settings import KafkaSettings
+from penstock.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    import confluent_kafka as ck
+
+log = logging.getLogger("penstock.kafka")
+
+NO_ID = "A" * 22
+"""How the zero of topic ids is written, which stands for none."""
+
+PROBE = 1.0
+"""Seconds between questions to a broker that did not answer."""
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """How to reach the brokers, in librdkafka's words."""
+    found: dict[str, Any] = {
+        "bootstrap.servers": settings.address,
+        "security.protocol": settings.security_protocol,
+        "reconnect.backoff.max.ms": 1000,
+        "logger": log,
+    }
+    if settings.security_protocol.startswith("SASL"):
+        found["sasl.mechanism"] = settings.sasl_mechanism
+        found["sasl.username"] = settings.sasl_username
+        found["sasl.password"] = settings.sasl_password.get_secret_value()
+    if settings.ssl_ca:
+        found["ssl.ca.location"] = settings.ssl_ca
+    return found
+
+
+class ConfluentBatch(KafkaBatch):
+    """Records as `confluent_kafka.Message`."""
+
+    __slots__ = ()
+
+    def offset(self, index: int) -> int:
+        found: int = self.records[index].offset()
+        return found
+
+    def raw(self, index: int) -> bytes | None:
+        found: bytes | None = self.records[index].value()
+        return found
+
+    def headers(self, index: int) -> Sequence[tuple[str, bytes | None]]:
+        return self.records[index].headers() or ()
+
+    def time(self, index: int) -> float:
+        kind, millis = self.records[index].timestamp()
+        return millis / 1000 if kind else 0.0
+
+
+class ConfluentConsumer:
+    """A group member on librdkafka, whose own threads fetch ahead and send heartbeats."""
+
+    def __init__(self, subscription: Subscription, listener: Listener) -> None:
+        self.subscription = subscription
+        self.listener = listener
+        self.topic_id = ""
+        self._consumer: ck.Consumer | None = None
+        self._next: dict[int, int] = {}
+        self._refused = ""
+        self._down = False
+        self._probed = 0.0
+
+    def open(self) -> None:
+        import confluent_kafka as ck
+
+        self._value, self._key, self._headers = ck.Message.value, ck.Message.key, ck.Message.headers
+        self._error, self._partition = ck.Message.error, ck.Message.partition
+        self._refused, self._down = "", False
+        self._consumer = consumer = ck.Consumer(self._configuration())
+        try:
+            partitions = self._partitions(consumer)
+            self.topic_id = self._identity()
+            if self.subscription.start == "latest":
+                self._start_at_latest(consumer, partitions)
+            consumer.subscribe(
+                [self.subscription.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
+            )
+        except ck.KafkaException as error:
+            self.close()
+            if self._refused:
+                raise ConfigError(f"Kafka at {self.subscription.settings.address}: {self._refused}") from None
+            raise Unavailable("kafka", error.args[0].str()) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _configuration(self) -> dict[str, Any]:
+        settings = self.subscription.settings
+        return {
+            **connection(settings),
+            "client.id": self.subscription.client_id,
+            "group.id": self.subscription.group,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "allow.auto.create.topics": True,
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": round(settings.session_timeout * 1000),
+            "max.poll.interval.ms": round(settings.poll_interval * 1000),
+            # By default a full queue is looked at again after a second.
+            "fetch.queue.backoff.ms": 5,
+            "error_cb": self._trouble,
+            "on_commit": self._committed,
+        }
+
+    def _partitions(self, consumer: ck.Consumer) -> list[int]:
+        """The topic's partitions. A broker may make a topic that is asked for, which takes a moment."""
+        name = self.subscription.topic
+        deadline = time.monotonic() + CONNECT
+        while True:
+            found = consumer.list_topics(name, timeout=CONNECT).topics[name]
+            if found.partitions and found.error is None:
+                return sorted(found.partitions)
+            if time.monotonic() > deadline:
+                raise Unavailable("kafka", f"topic {name!r} at {self.subscription.settings.address}: {found.error}")
+            time.sleep(0.05)
+
+    def _identity(self) -> str:
+        """The topic's lasting id, in the form that Kafka's own tools print; empty from brokers that have none."""
+        import confluent_kafka as ck
+        from confluent_kafka.admin import AdminClient
+
+        name = self.subscription.topic
+        admin = AdminClient(connection(self.subscription.settings))
+        described = admin.describe_topics(ck.TopicCollection([name]), request_timeout=CONNECT)[name].result()
+        found = str(described.topic_id or "")
+        return "" if found == NO_ID else found
+
+    def _start_at_latest(self, consumer: ck.Consumer, partitions: Sequence[int]) -> None:
+        """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
+        import confluent_kafka as ck
+
+        asked = [ck.TopicPartition(self.subscription.topic, number) for number in partitions]
+        if any(found.offset >= 0 for found in consumer.committed(asked, timeout=CONNECT)):
+            return
+        for each in asked:
+            each.offset = consumer.get_watermark_offsets(each, timeout=CONNECT)[1]
+        try:
+            consumer.commit(offsets=asked, asynchronous=False)
+        except ck.KafkaException as error:
+            # A member that is there already has resolved it.
+            if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID:
+                raise
+
+    # -- polling -------------------------------------------------------------------------------------------------
+
+    def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
+        assert self._consumer is not None
+        # `consume` waits until it has as many as it was asked for, so it is only ever asked for what is there.
+        messages = self._consumer.consume(MOST, 0)
+        if not messages:
+            first = self._consumer.poll(seconds)
+            if first is None:
+                self._probe()
+                return ()
+            messages = [first, *self._consumer.consume(MOST - 1, 0)]
+        if any(map(self._error, messages)):
+            messages = self._without_errors(messages)
+        if self._down and messages:
+            self._well()
+        runs: dict[int, list[Any]] = {}
+        for number, run in groupby(messages, self._partition):
+            if number in runs:
+                runs[number].extend(run)
+            else:
+                runs[number] = list(run)
+        now = time.monotonic()
+        return [(number, self._batch(number, records, now)) for number, records in runs.items()]
+
+    def _batch(self, number: int, records: list[Any], now: float) -> KafkaBatch:
+        headers = list(map(self._headers, records))
+        return ConfluentBatch(
+            _NOWHERE,
+            records,
+            list(map(self._value, records)),
+            list(map(self._key, records)),
+            headers if any(headers) else None,
+            now,
+        )
+
+    def _without_errors(self, messages: list[Any]) -> list[Any]:
+        """Leave out what is no record but a report; raise for one that ends the client."""
+        import confluent_kafka as ck
+
+        records = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                records.append(message)
+            elif error.fatal():
+                raise Broken(error.str())
+            elif error.code() != ck.KafkaError._PARTITION_EOF:
+                self._trouble(error)
+        return records
+
+    def pause(self) -> None:
+        assert self._consumer is not None
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        assert self._consumer is not None
+        self._consumer.resume(self._consumer.assignment())
+
+    def lag(self) -> int | None:
+        consumer = self._consumer
+        if consumer is None:
+            return None
+        import confluent_kafka as ck
+
+        try:
+            places = consumer.position(consumer.assignment())
+            ends = [consumer.get_watermark_offsets(place, cached=True)[1] for place in places]
+        except (ck.KafkaException, RuntimeError):
+            return None
+        return sum(max(0, end - place.offset) for place, end in zip(places, ends, strict=True) if place.offset >= 0)
+
+    def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close()
+
+    # -- committing and rebalancing ------------------------------------------------------------------------------
+
+    def commit(self, commits: Commits) -> None:
+        if self._consumer is None:
+            raise Broken("the consumer is closed")
+        self._consumer.commit(offsets=self._offsets(commits), asynchronous=True)
+
+    def _offsets(self, commits: Commits) -> list[ck.TopicPartition]:
+        import confluent_kafka as ck
+
+        topic = self.subscription.topic
+        return [ck.TopicPartition(topic, number, offset, text) for number, (offset, text) in commits.items()]
+
+    def _committed(self, error: ck.KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
+        first = error or next((each.error for each in partitions if each.error is not None), None)
+        done = {each.partition: (each.offset, "") for each in partitions if each.error is None and error is None}
+        self.listener.committed(done, None if first is None else Unavailable("kafka", first.str()))
+
+    def _assigned(self, _: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        self.listener.assigned(self.topic_id, [each.partition for each in partitions])
+
+    def _revoked(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        import confluent_kafka as ck
+
+        # Blocks this thread alone: heartbeats have their own.
+        commits = self.listener.revoked([each.partition for each in partitions]).result()
+        if not commits:
+            return
+        try:
+            consumer.commit(offsets=self._offsets(commits), asynchronous=False)
+        except ck.KafkaException as error:
+            log.warning("the last commit of %s failed: %s", sorted(commits), error)
+
+    def _lost(self, _: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        self.listener.lost([each.partition for each in partitions])
+
+    # -- trouble -------------------------------------------------------------------------------------------------
+
+    def _trouble(self, error: ck.KafkaError) -> None:
+        import confluent_kafka as ck
+
+        if error.code() == ck.KafkaError._AUTHENTICATION:
+            self._refused = error.str()
+        # One broker of several that goes away is none of ours.
+        if error.code() in (ck.KafkaError._TRANSPORT, ck.KafkaError._RESOLVE, ck.KafkaError._MAX_POLL_EXCEEDED):
+            return
+        self._down = True
+        self.listener.trouble(error.str())
+
+    def _probe(self) -> None:
+        """While there is trouble, see whether it is over."""
+        now = time.monotonic()
+        if not self._down or now - self._probed < PROBE or self._consumer is None:
+            return
+        self._probed = now
+        import confluent_kafka as ck
+
+        try:
+            found = self._consumer.list_topics(self.subscription.topic, timeout=PROBE)
+        except ck.KafkaException:
+            return
+        if found.topics[self.subscription.topic].error is None:
+            self._well()
+
+    def _well(self) -> None:
+        self._down = False
+        self.listener.trouble(None)
+
+
+_NOWHERE = Partition("")

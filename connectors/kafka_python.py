@@ -1,0 +1,292 @@
+"""Kafka through kafka-python: no compiler needed, used where confluent-kafka is not installed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from penstock.connectors.batch import Partition
+from penstock.connectors.kafka_batch import Commits, KafkaBatch
+from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
+from penstock.connectors.settings import KafkaSettings
+from penstock.errors import ConfigError, Unavailable
+
+log = logging.getLogger("penstock.kafka")
+
+PROBE = 2.0
+"""Seconds without a record after which a broker is asked whether it is there."""
+
+ANSWER = 1000
+"""Milliseconds that it has to answer."""
+
+
+def connection(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """How to reach the brokers, in kafka-python's words."""
+    found: dict[str, Any] = {
+        "bootstrap_servers": [each.strip() for each in settings.address.split(",")],
+        "bootstrap_timeout_ms": round(CONNECT * 1000),
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+        "reconnect_backoff_max_ms": 1000,
+        "metrics_enabled": False,
+    }
+    if settings.security_protocol.startswith("SASL"):
+        found["sasl_mechanism"] = settings.sasl_mechanism
+        found["sasl_plain_username"] = settings.sasl_username
+        found["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+    if settings.ssl_ca:
+        found["ssl_cafile"] = settings.ssl_ca
+    return found
+
+
+def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavailable:
+    """What it means that the client could not connect."""
+    from kafka import errors
+
+    if isinstance(error, (errors.SaslAuthenticationFailedError, errors.KafkaConfigurationError)):
+        return ConfigError(f"Kafka at {settings.address}: {error}")
+    return Unavailable("kafka", f"{settings.address}: {error}")
+
+
+class PythonBatch(KafkaBatch):
+    """Records as `kafka.consumer.fetcher.ConsumerRecord`."""
+
+    __slots__ = ()
+
+    def offset(self, index: int) -> int:
+        found: int = self.records[index].offset
+        return found
+
+    def raw(self, index: int) -> bytes | None:
+        found: bytes | None = self.records[index].value
+        return found
+
+    def headers(self, index: int) -> Sequence[tuple[str, bytes | None]]:
+        return self.records[index].headers or ()
+
+    def time(self, index: int) -> float:
+        millis = self.records[index].timestamp
+        return millis / 1000 if millis is not None and millis >= 0 else 0.0
+
+
+class PythonConsumer:
+    """A group member on kafka-python, whose own thread fetches and sends heartbeats."""
+
+    def __init__(self, subscription: Subscription, listener: Listener) -> None:
+        self.subscription = subscription
+        self.listener = listener
+        self.topic_id = ""
+        self._consumer: Any = None
+        self._next: dict[int, int] = {}
+        self._heard = 0.0
+        self._down = False
+        self._first = 0
+
+    def open(self) -> None:
+        import kafka
+        from kafka import errors
+
+        self._place: Any = kafka.TopicPartition
+        try:
+            self._consumer = kafka.KafkaConsumer(**self._configuration())
+            partitions = self._partitions()
+            if self.subscription.start == "latest":
+                self._start_at_latest(partitions)
+            self._consumer.unsubscribe()
+            self._consumer.subscribe([self.subscription.topic], listener=_listener(self))
+        except errors.KafkaError as error:
+            self.close()
+            raise refusal(self.subscription.settings, error) from None
+        except BaseException:
+            self.close()
+            raise
+        self._heard = time.monotonic()
+        self._down = False
+
+    def _configuration(self) -> dict[str, Any]:
+        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+
+        settings = self.subscription.settings
+        session = round(settings.session_timeout * 1000)
+        return {
+            **connection(settings, self.subscription.client_id),
+            "group_id": self.subscription.group,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+            "partition_assignment_strategy": (CooperativeStickyAssignor,),
+            "session_timeout_ms": session,
+            "heartbeat_interval_ms": min(3000, session // 3),
+            "max_poll_interval_ms": round(settings.poll_interval * 1000),
+            "max_poll_records": MOST,
+        }
+
+    def _partitions(self) -> list[int]:
+        """The topic's partitions. A broker may make a topic that is asked for, which takes a moment."""
+        name = self.subscription.topic
+        # Only what is subscribed to or assigned is asked for in a way that lets the broker make it.
+        self._consumer.assign([self._place(name, 0)])
+        deadline = time.monotonic() + CONNECT
+        while not (found := self._consumer.partitions_for_topic(name)):
+            if time.monotonic() > deadline:
+                raise Unavailable("kafka", f"topic {name!r} at {self.subscription.settings.address} does not exist")
+            time.sleep(0.05)
+        # The cluster's view is the one place that has the topic's lasting id.
+        identity = self._consumer._cluster.topic_id(name)
+        if identity is not None and identity.int:
+            self.topic_id = urlsafe_b64encode(identity.bytes).decode().rstrip("=")
+        self._first = min(found)
+        return sorted(found)
+
+    def _start_at_latest(self, partitions: Sequence[int]) -> None:
+        """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
+        from kafka import errors
+
+        places = [self._place(self.subscription.topic, number) for number in partitions]
+        limit = round(CONNECT * 1000)
+        if any(self._consumer.committed(place, timeout_ms=limit) is not None for place in places):
+            return
+        ends = self._consumer.end_offsets(places, timeout_ms=limit)
+        try:
+            self._consumer.commit(_offsets({place: (end, "") for place, end in ends.items()}), timeout_ms=limit)
+        except errors.UnknownMemberIdError:
+            log.debug("a member that is there already has resolved where to start")
+
+    # -- polling -------------------------------------------------------------------------------------------------
+
+    def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
+        found = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=MOST)
+        now = time.monotonic()
+        if not found:
+            self._probe(now)
+            return ()
+        self._heard = now
+        if self._down:
+            self._well()
+        return [(place.partition, self._batch(place.partition, records, now)) for place, records in found.items()]
+
+    def _batch(self, number: int, records: list[Any], now: float) -> KafkaBatch:
+        self._next[number] = records[-1].offset + 1
+        headers = [record.headers for record in records]
+        return PythonBatch(
+            _NOWHERE,
+            records,
+            [record.value for record in records],
+            [record.key for record in records],
+            headers if any(headers) else None,
+            now,
+        )
+
+    def pause(self) -> None:
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        self._consumer.resume(*self._consumer.paused())
+
+    def lag(self) -> int | None:
+        if self._consumer is None:
+            return None
+        total = 0
+        for place in self._consumer.assignment():
+            try:
+                end = self._consumer.highwater(place)
+            except Exception:  # it has left us since
+                continue
+            total += max(0, (end or 0) - self._next.get(place.partition, end or 0))
+        return total
+
+    def close(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
+
+    def _probe(self, now: float) -> None:
+        """The client keeps a broker's absence to itself: ask for one offset when it has been quiet."""
+        if now - self._heard < PROBE:
+            return
+        from kafka import errors
+
+        place = self._place(self.subscription.topic, self._first)
+        try:
+            self._consumer.end_offsets([place], timeout_ms=ANSWER)
+        except errors.KafkaError as error:
+            self._down = True
+            self.listener.trouble(f"{self.subscription.settings.address} does not answer: {error}")
+        else:
+            self._heard = now
+            if self._down:
+                self._well()
+
+    def _well(self) -> None:
+        self._down = False
+        self.listener.trouble(None)
+
+    # -- committing and rebalancing ------------------------------------------------------------------------------
+
+    def commit(self, commits: Commits) -> None:
+        if self._consumer is None:
+            raise Broken("the consumer is closed")
+        self._consumer.commit_async(self._offsets(commits), callback=partial(self._committed, commits))
+
+    def _committed(self, commits: Commits, _: object, answer: object) -> None:
+        self.listener.committed(commits, answer if isinstance(answer, Exception) else None)
+
+    def _offsets(self, commits: Commits) -> dict[Any, Any]:
+        topic = self.subscription.topic
+        return _offsets({self._place(topic, number): commit for number, commit in commits.items()})
+
+    def assigned(self, places: Iterable[Any]) -> None:
+        self.listener.assigned(self.topic_id, [place.partition for place in places])
+
+    async def revoked(self, places: Iterable[Any]) -> None:
+        """Runs on the client's own loop, which must go on beating meanwhile: nothing here may block."""
+        from kafka.future import Future
+
+        consumer, net = self._consumer, self._net
+        drained = Future()
+        answer = self.listener.revoked([place.partition for place in places])
+        answer.add_done_callback(lambda _: net.call_soon_threadsafe(partial(_finish, drained)))
+        await drained
+        commits = answer.result()
+        if commits:
+            try:
+                await consumer.commit_async(self._offsets(commits))
+            except Exception as error:  # whatever it is, the partitions go, and their records come again
+                log.warning("the last commit of %s failed: %s", sorted(commits), error)
+
+    def lost(self, places: Iterable[Any]) -> None:
+        self.listener.lost([place.partition for place in places])
+
+
+def _finish(future: Any) -> None:
+    future.success(None)
+
+
+def _offsets(commits: dict[Any, tuple[int, str]]) -> dict[Any, Any]:
+    from kafka import OffsetAndMetadata
+
+    return {place: OffsetAndMetadata(offset, text, -1) for place, (offset, text) in commits.items()}
+
+
+def _listener(consumer: PythonConsumer) -> Any:
+    """A rebalance listener of the asynchronous kind: the other kind stops heartbeats, and cannot commit."""
+    from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+
+    class Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+        async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
+            consumer.assigned(assigned)
+
+        async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+            await consumer.revoked(revoked)
+
+        async def on_partitions_lost(self, lost: Iterable[Any]) -> None:
+            consumer.lost(lost)
+
+    return Rebalances()
+
+
+_NOWHERE = Partition("")

@@ -1,0 +1,258 @@
+"""Kafka as a source: a thread that polls, and on the loop the accounts of what is finished."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+
+from penstock.connectors.batch import Batch, Partition
+from penstock.connectors.kafka_batch import Commits, KafkaBatch, Progress
+from penstock.connectors.kafka_client import Consumer, Listener
+from penstock.connectors.kafka_poller import Poller
+from penstock.errors import Unavailable
+
+log = logging.getLogger("penstock.kafka")
+
+LEAVING = 5.0
+"""Seconds that leaving waits for a last commit."""
+
+
+class KafkaSource:
+    """One member of a consumer group.
+
+    The poller's thread puts batches into `arrived`; everything else of the accounts belongs to the loop. The
+    contiguous finished prefix of each partition is committed every `interval` seconds, when partitions leave, and
+    when asked. Commits follow one another, so that none overtakes a later one.
+    """
+
+    def __init__(self, name: str, make: Callable[[Listener], Consumer], *, interval: float, drain: float) -> None:
+        self.name = name
+        self.make = make
+        self.interval = interval
+        self.drain = drain
+        self.problem: str | None = None
+        self.arrived: deque[tuple[Progress, KafkaBatch]] = deque()
+        self._owned: dict[int, Progress] = {}
+        self._poller: Poller | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._committing: asyncio.Future[Exception | None] | None = None
+        self._signalled = False
+        self._stopped = False
+        self._leaving = False
+
+    # -- the engine's side ---------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._poller = Poller(self.make(self), self._owned, self, self._loop)
+        try:
+            await self._poller.open()
+        except BaseException:
+            self._poller = None
+            raise
+        self.problem = None
+        self._timer = self._loop.call_later(self.interval, self._tick)
+
+    async def receive(self) -> Sequence[Batch]:
+        while not self._stopped:
+            if self.arrived:
+                batches = self._take()
+                if batches:
+                    return batches
+                continue
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
+        return []
+
+    def _take(self) -> list[Batch]:
+        """Everything that has arrived, save what is of partitions that have left meanwhile."""
+        arrived = self.arrived
+        batches: list[Batch] = []
+        count = 0
+        while arrived:
+            progress, batch = arrived.popleft()
+            count += len(batch)
+            if not progress.fenced:
+                progress.add(batch)
+                batches.append(batch)
+        if self._poller is not None:
+            self._poller.taken(count)
+        return batches
+
+    def stop(self) -> None:
+        self._stopped = True
+        if self._poller is not None:
+            self._poller.hold()
+        self._wake()
+
+    async def confirm(self) -> None:
+        try:
+            async with asyncio.timeout(self.drain + LEAVING):
+                await self._confirm()
+        except TimeoutError:
+            raise Unavailable("kafka", f"{self.name}: the commit was not answered") from None
+
+    async def _confirm(self) -> None:
+        while self._poller is not None:
+            if self._committing is not None:
+                await asyncio.wait([self._committing])
+                continue
+            commits = self._due()
+            if not commits:
+                return
+            error = await self._commit(commits)
+            if error is not None:
+                await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        self.stop()
+        poller = self._poller
+        if poller is None or self._leaving:
+            return
+        self._leaving = True
+        if self._timer is not None:
+            self._timer.cancel()
+        _fence(tuple(self._owned.values()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LEAVING):
+                await self._confirm()
+        await poller.close()
+        self._poller = None
+        self.arrived.clear()
+
+    def lag(self) -> int | None:
+        return self._poller.lag if self._poller is not None else None
+
+    # -- commits -------------------------------------------------------------------------------------------------
+
+    def _due(self) -> Commits:
+        return _due(self._owned.values())
+
+    def _tick(self) -> None:
+        """Commit what has finished since the last time."""
+        if self._loop is None or self._leaving:
+            return
+        if self._committing is None:
+            commits = self._due()
+            if commits:
+                self._commit(commits)
+        self._timer = self._loop.call_later(self.interval, self._tick)
+
+    def _commit(self, commits: Commits) -> asyncio.Future[Exception | None]:
+        assert self._loop is not None
+        assert self._poller is not None
+        self._committing = future = self._loop.create_future()
+        self._poller.commit(commits)
+        return future
+
+    def _end_commit(self, commits: Commits, error: Exception | None) -> None:
+        if error is None:
+            for number, (offset, _) in commits.items():
+                progress = self._owned.get(number)
+                if progress is not None and offset > progress.committed:
+                    progress.committed = offset
+        else:
+            log.warning("%s: commit failed and will be repeated: %s", self.name, error)
+        future, self._committing = self._committing, None
+        if future is not None and not future.done():
+            future.set_result(error)
+
+    # -- the listener: called from the client's threads ----------------------------------------------------------
+
+    def assigned(self, topic_id: str, partitions: Sequence[int]) -> None:
+        topic = self.name.partition(":")[2]
+        for number in partitions:
+            self._owned[number] = Progress(Partition(topic, number, topic_id))
+        log.info("%s: partitions %s are ours", self.name, sorted(partitions))
+
+    def revoked(self, partitions: Sequence[int]) -> Future[Commits]:
+        answer: Future[Commits] = Future()
+        leaving = [progress for number in partitions if (progress := self._owned.pop(number, None))]
+        log.info("%s: partitions %s leave", self.name, sorted(partitions))
+        if not self._call(self._revoke, leaving, answer):
+            answer.set_result(_due(leaving))
+        return answer
+
+    def lost(self, partitions: Sequence[int]) -> None:
+        leaving = [progress for number in partitions if (progress := self._owned.pop(number, None))]
+        log.warning("%s: partitions %s were given to others", self.name, sorted(partitions))
+        self._call(_fence, leaving)
+
+    def committed(self, commits: Commits, error: Exception | None) -> None:
+        self._call(self._end_commit, commits, error)
+
+    def trouble(self, problem: str | None) -> None:
+        if problem != self.problem:
+            if problem is not None:
+                log.warning("%s: %s", self.name, problem)
+            else:
+                log.info("%s: well again", self.name)
+        self.problem = problem
+
+    def arrive(self) -> None:
+        """Batches were put into `arrived`."""
+        if not self._signalled:
+            self._signalled = True
+            self._call(self._arrived)
+
+    def _call(self, function: Callable[..., None], *arguments: object) -> bool:
+        """Have the loop call this; False where it has gone."""
+        try:
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(function, *arguments)
+        except RuntimeError:
+            return False
+        return True
+
+    # -- the same on the loop ------------------------------------------------------------------------------------
+
+    def _arrived(self) -> None:
+        self._signalled = False
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _revoke(self, leaving: list[Progress], answer: Future[Commits]) -> None:
+        """Start nothing more of these, and answer when what runs has finished, or has been given long enough."""
+        assert self._loop is not None
+        _fence(leaving)
+
+        def finish() -> None:
+            limit.cancel()
+            if not answer.done():
+                answer.set_result(_due(leaving))
+
+        def look(_: Batch) -> None:
+            if not any(progress.running() for progress in leaving):
+                finish()
+
+        limit = self._loop.call_later(self.drain, finish)
+        if self._leaving or not any(progress.running() for progress in leaving):
+            finish()
+            return
+        for progress in leaving:
+            for batch in progress.batches:
+                batch.changed = look
+
+
+def _fence(leaving: Iterable[Progress]) -> None:
+    for progress in leaving:
+        progress.fence()
+
+
+def _due(owned: Iterable[Progress]) -> Commits:
+    # The text is the place of what finished above the prefix, once that is recorded.
+    return {
+        progress.partition.number: (offset, "") for progress in tuple(owned) if (offset := progress.due()) is not None
+    }
