@@ -4,11 +4,16 @@ The names for every day are here; endpoints are in `penstock.connectors`, enrich
 predictions and training in `penstock.models`.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from penstock.connectors.event import Action, Event
 from penstock.errors import BadEvent, ConfigError, DeclarationError, PenstockError, Unavailable, Undeliverable
 from penstock.pipeline.declaration import Pipeline, Stream, merge
 from penstock.stages.function import batched, call
 from penstock.stages.outcome import Reject, Retries, Retry
+
+if TYPE_CHECKING:
+    from penstock.pipeline.harness import harness
 
 __all__ = [
     "Action",
@@ -26,5 +31,15 @@ __all__ = [
     "Undeliverable",
     "batched",
     "call",
+    "harness",
     "merge",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """`harness` brings the whole engine with it, which a declaration has no use for."""
+    if name == "harness":
+        from penstock.pipeline.harness import harness
+
+        return harness
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

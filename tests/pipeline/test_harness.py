@@ -48,7 +48,9 @@ STORE = {"machine:m1": Machine(10.0), "machine:m2": {"limit": 5}}
 
 async def test_one_event_from_each_source() -> None:
     async with harness(plant(), store=STORE) as h:
-        assert (await h.send(Reading(11.0, "m1"), to=Kafka("readings"))).actions == [{"machine": "m1", "at": "readings"}]
+        assert (await h.send(Reading(11.0, "m1"), to=Kafka("readings"))).actions == [
+            {"machine": "m1", "at": "readings"}
+        ]
         by_topic = await h.send({"value": 6.0}, to=Mqtt("machines/m2/vibration"))
         assert by_topic.actions == [{"machine": "m2", "at": "machines/m2/vibration"}]
         answered = await h.send(Reading(12.0, "m1"), to=Http("/readings"))
@@ -96,7 +98,9 @@ async def test_stubs_take_the_place_of_what_calls_out() -> None:
 
 async def test_the_clock_stands_still_until_it_is_moved() -> None:
     made = Pipeline("clock")
-    made.source(Kafka("readings"), schema=Reading).act(lambda reading: {"v": reading.value}, to=Kafka("out"), stage="say")
+    made.source(Kafka("readings"), schema=Reading).act(
+        lambda reading: {"v": reading.value}, to=Kafka("out"), stage="say"
+    )
     start = datetime(2026, 1, 2, tzinfo=UTC)
     async with harness(made, start=start) as h:
         assert h.clock.time() == start.timestamp()
@@ -124,3 +128,8 @@ async def test_a_model_must_be_given() -> None:
     with pytest.raises(ValueError, match="the pipeline asks for m@champion"):
         async with harness(made):
             pass
+
+
+async def test_a_fixture_is_shipped(penstock_harness: Any) -> None:
+    async with penstock_harness(plant(), store=STORE) as h:
+        assert (await h.send(Reading(11.0, "m1"), to=Kafka("readings"))).actions
