@@ -41,9 +41,7 @@ class Program:
         environment = {**os.environ, "PYTHONPATH": str(ROOT), **self.variables}
         if "PYTHONPATH" in os.environ:
             environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"
-        return subprocess.Popen(
-            self.command, cwd=ROOT, env=environment, text=True, start_new_session=True, **options
-        )
+        return subprocess.Popen(self.command, cwd=ROOT, env=environment, text=True, start_new_session=True, **options)
 
     def result(self, patience: float) -> dict[str, Any]:
         """Run it to its end, and read the JSON object that its last line of output is. Raises `Failed`."""

@@ -22,7 +22,7 @@ from benchmarks.payments import CARDS, Payment, card
 from penstock import Pipeline
 from penstock.connectors import Endpoint
 from penstock.models import Prediction
-from penstock.stages import lookup
+from penstock.stages.lookup import lookup
 from tests.servers import Redis
 
 MODEL = "card-risk@champion"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from typing import Any
 
@@ -34,9 +35,9 @@ def score(payment: dict[str, Any]) -> dict[str, Any]:
 class Finish:
     """The fourth stage, which decides, and counts: it ends the process when its turn is over, and tells the rate.
 
-    The clock starts at the first event. The turn ends after `seconds`, or with event number `most`, and the process
-    with it, at once and without a last commit: a turn is a run that is cut off. What happened is one line of JSON on
-    standard output: events, seconds.
+    The clock starts at the first event. The turn ends after `seconds`, whatever comes meanwhile, or with event number
+    `most`, and the process with it, at once and without a last commit: a turn is a run that is cut off. What happened
+    is one line of JSON on standard output: events, seconds.
     """
 
     def __init__(self, seconds: float, most: int) -> None:
@@ -44,21 +45,28 @@ class Finish:
         self.most = most
         self.count = 0
         self.began = 0.0
+        self._next = 1
 
     def __call__(self, payment: dict[str, Any]) -> dict[str, Any]:
         self.count += 1
-        if self.count & 1023 == 1 or self.count >= self.most:
-            self._look()
+        if self.count >= self._next:
+            self._mark()
         return {**payment, "decision": "refuse" if payment["risk"] > 0.9 else "allow"}
 
-    def _look(self) -> None:
-        now = time.perf_counter()
-        if self.count == 1:
-            self.began = now
-        elif now - self.began >= self.seconds or self.count >= self.most:
-            # Past `sys.stdout`, which some redirect to their log.
-            os.write(1, json.dumps({"events": self.count, "seconds": now - self.began}).encode() + b"\n")
-            os._exit(0)
+    def _mark(self) -> None:
+        if self.count >= self.most:
+            self._end()
+        self._next = self.most
+        self.began = time.perf_counter()
+        timer = threading.Timer(self.seconds, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
+        found = {"events": self.count, "seconds": time.perf_counter() - self.began}
+        # Past `sys.stdout`, which some redirect to their log.
+        os.write(1, json.dumps(found).encode() + b"\n")
+        os._exit(0)
 
 
 def finish() -> Finish:

@@ -35,7 +35,12 @@ def fill(address: str, topic: str, records: Sequence[Record], count: int) -> Non
     from confluent_kafka import Producer
 
     producer = Producer(
-        {"bootstrap.servers": address, "linger.ms": 50, "batch.size": 1_000_000, "queue.buffering.max.messages": 500_000}
+        {
+            "bootstrap.servers": address,
+            "linger.ms": 50,
+            "batch.size": 1_000_000,
+            "queue.buffering.max.messages": 500_000,
+        }
     )
     produce, poll = producer.produce, producer.poll
     for number in range(count):

@@ -1,4 +1,4 @@
-"""Faust (faust-streaming): an agent over a topic, a codec of msgspec, uvloop, its Cython streams, commits by default.
+"""Faust (faust-streaming): an agent over a topic, uvloop, orjson, its Cython streams, commits by default.
 
 An event is acknowledged when the agent asks for the next one; offsets are committed every 10,000 events or 2.8 s.
 """
@@ -14,28 +14,9 @@ from mode.loop import use
 use("uvloop")
 
 import faust  # noqa: E402  (the loop is chosen first)
-import msgspec  # noqa: E402
-from faust.serializers import codecs  # noqa: E402
 
 from benchmarks.stages import classify, finish, in_euros, score  # noqa: E402
 
-
-class Fast(codecs.Codec):
-    """JSON by msgspec: the documented way to bring another serializer."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self._encode = msgspec.json.Encoder().encode
-        self._decode = msgspec.json.Decoder(dict).decode
-
-    def _dumps(self, obj: Any) -> bytes:
-        return self._encode(obj)
-
-    def _loads(self, s: bytes) -> Any:
-        return self._decode(s)
-
-
-codecs.register("fast", Fast())
 app = faust.App(
     os.environ["BENCH_GROUP"],
     broker=f"kafka://{os.environ['BENCH_KAFKA']}",
@@ -47,12 +28,12 @@ app = faust.App(
     stream_buffer_maxsize=16384,
     web_enabled=False,
 )
-topic = app.topic(os.environ["BENCH_TOPIC"], value_serializer="fast", partitions=4)
+topic = app.topic(os.environ["BENCH_TOPIC"], value_serializer="json", partitions=4)
 decide = finish()
 
 
 @app.agent(topic)
-async def handle(payments: faust.StreamT[dict[str, Any]]) -> None:
+async def handle(payments: Any) -> None:
     async for payment in payments:
         decide(score(classify(in_euros(payment))))
 
