@@ -22,15 +22,19 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Seconds since the epoch."""
+        ...
 
     def monotonic(self) -> float:
         """Seconds on a clock that never goes back."""
+        ...
 
     def call_later(self, delay: float, call: Callable[[], Any]) -> Timer:
         """Call on the loop after `delay` seconds."""
+        ...
 
     def timeout(self, delay: float) -> AbstractAsyncContextManager[Any]:
         """A block that raises TimeoutError when it takes longer than `delay` seconds."""
+        ...
 
 
 class SystemClock:

@@ -15,7 +15,7 @@ from penstock.pipeline.wiring import hint
 
 def check_targets(to: Any, stage: str, where: Where) -> tuple[Endpoint, ...]:
     """The endpoints of an act."""
-    found = tuple(to) if isinstance(to, Sequence) and not isinstance(to, str) else (to,)
+    found: tuple[Any, ...] = tuple(to) if isinstance(to, list | tuple) else (to,)
     if not found:
         raise DeclarationError(f"act {stage!r} goes nowhere: name an endpoint in to=", where)
     for number, endpoint in enumerate(found):

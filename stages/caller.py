@@ -8,9 +8,10 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Protocol
 
+from penstock.errors import Unavailable
 from penstock.stages.function import MISSING
 from penstock.stages.helper import Asker, Failure
-from penstock.stages.outcome import Reject
+from penstock.stages.outcome import Reject, Retry
 
 _CACHED = 10_000
 
@@ -45,8 +46,10 @@ class Caller:
         default: Any = MISSING,
         cache: float | None = None,
         thread: bool = False,
+        name: str = "",
     ) -> None:
         self.target = target
+        self.name = name or getattr(target, "__name__", repr(target))
         self.takes = tuple(takes)
         self.clock = clock
         self.coroutine = coroutine
@@ -57,14 +60,17 @@ class Caller:
         self._answers: dict[Any, tuple[float, Any]] = {}
 
     async def ask(self, question: tuple[Any, ...], by: float | None = None) -> Any:
-        """The function's result, the cached one, or the default where it failed or took too long."""
+        """The function's result, the cached one, or the default where it failed or took too long.
+
+        What the function says on purpose (`Reject`, `Retry`) has no default.
+        """
         if self.cache is not None:
             found = self._answers.get(_hashable(question))
             if found is not None and found[0] > self.clock.monotonic():
                 return found[1]
         try:
             answer = await self._within(question, limit(self.timeout, by, self.clock.monotonic()))
-        except Reject:
+        except (Reject, Retry):
             raise
         except Exception:
             if self.default is MISSING:
@@ -77,8 +83,13 @@ class Caller:
     async def _within(self, question: tuple[Any, ...], delay: float | None) -> Any:
         if delay is None or not (self.coroutine or self.thread):
             return await self._run(question)
-        async with self.clock.timeout(delay):
-            return await self._run(question)
+        try:
+            async with self.clock.timeout(delay):
+                return await self._run(question)
+        except TimeoutError as error:
+            if error.args:  # the function's own
+                raise
+            raise TimeoutError(f"{self.name}() took longer than {delay:g} s") from None
 
     async def _run(self, question: tuple[Any, ...]) -> Any:
         call = partial(self.target, question[0], **dict(zip(self.takes, question[1:], strict=True)))
@@ -98,7 +109,8 @@ class Caller:
 class ListCaller:
     """One function of lists, opened: everything asked in one loop tick is one call of at most `max` events.
 
-    A list that fails is halved until the guilty event stands alone; every other event of it succeeds.
+    A list that fails is halved until the guilty event stands alone; every other event of it succeeds. An outage is
+    nobody's guilt: it is every event's answer at once.
     """
 
     def __init__(
@@ -112,7 +124,8 @@ class ListCaller:
         timeout: float | None = None,
         thread: bool = False,
     ) -> None:
-        self.one = Caller(self._call, (), clock=clock, coroutine=coroutine, timeout=timeout, thread=thread)
+        name = getattr(target, "__name__", repr(target))
+        self.one = Caller(self._call, (), clock=clock, coroutine=coroutine, timeout=timeout, thread=thread, name=name)
         self.target = target
         self.takes = tuple(takes)
         self.max = max
@@ -129,7 +142,7 @@ class ListCaller:
         return future
 
     async def ask_many(self, questions: Sequence[tuple[Any, ...]], by: float | None = None) -> list[Any]:
-        """Results in order, a `Failure` in the place of each event that makes its list fail."""
+        """Results in order, a `Failure` in the place of each event that makes its list fail. Raises `Unavailable`."""
         answers: list[Any] = []
         for start in range(0, len(questions), self.max):
             answers += await self._list(questions[start : start + self.max])
@@ -143,7 +156,10 @@ class ListCaller:
             task.add_done_callback(self._running.discard)
 
     async def _settle(self, waiting: list[tuple[tuple[Any, ...], asyncio.Future[Any]]]) -> None:
-        answers = await self._list([question for question, _ in waiting])
+        try:
+            answers = await self._list([question for question, _ in waiting])
+        except Unavailable as outage:
+            answers = [Failure(outage)] * len(waiting)
         for (_, future), answer in zip(waiting, answers, strict=True):
             if future.done():
                 continue
@@ -154,12 +170,16 @@ class ListCaller:
 
     async def _list(self, questions: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:
-            return await self.one.ask((questions,))
+            answers: list[Any] = await self.one.ask((questions,))
+            return answers
+        except Unavailable:
+            raise
         except Exception as error:
             if len(questions) == 1:
                 return [Failure(error)]
             half = len(questions) // 2
-            return await self._list(questions[:half]) + await self._list(questions[half:])
+            first, second = await asyncio.gather(self._list(questions[:half]), self._list(questions[half:]))
+            return [*first, *second]
 
     def _call(self, questions: Sequence[tuple[Any, ...]]) -> Any:
         payloads, *names = (list(column) for column in zip(*questions, strict=True))
@@ -196,7 +216,9 @@ class Bounded:
 def _counted(results: Any, wanted: int) -> list[Any]:
     found = list(results)
     if len(found) != wanted:
-        raise ValueError(f"a function of lists returned {len(found)} results for {wanted} events: return one for each, in order")
+        raise ValueError(
+            f"a function of lists returned {len(found)} results for {wanted} events: return one for each, in order"
+        )
     return found
 
 

@@ -112,7 +112,7 @@ def call(
 
     - `timeout`: how long one try may take; then `default` where there is one, else it failed. A plain function can
       only be timed out in a thread.
-    - `default`: what the function's failure (any exception but `Reject`) or time-out yields instead.
+    - `default`: what the function's failure (any exception but `Reject` and `Retry`) or time-out yields instead.
     - `cache`: how long an answer holds for equal arguments.
     - `thread`: run a plain function in a thread, for one that blocks or computes for more than a millisecond.
     - `retry`: this function's own retries in place of the pipeline's.

@@ -6,7 +6,7 @@ import operator
 import types
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -29,16 +29,21 @@ def decoder(schema: Any, decode: Callable[[bytes], Any] | None, captures: bool) 
     plain = decode or _json(schema)
     if not captures:
         return plain
-    kinds = _field_types(schema)
+    slots = _slots(schema)
 
     def fill(value: bytes, batch: Batch, index: int) -> Any:
         if batch.captures is None:
             return plain(value)
+        caught = batch.captures[index]
         found = msgspec.json.decode(value) if decode is None else msgspec.to_builtins(decode(value))
         if not isinstance(found, dict):
-            raise BadEvent(f"the payload is {type(found).__name__}, not an object: it cannot take {', '.join(batch.captures[index])}")
-        for name, text in batch.captures[index].items():
-            found[name] = msgspec.convert(text, kinds.get(name, str), strict=False)
+            raise BadEvent(f"the payload is {type(found).__name__}, not an object: it cannot take {', '.join(caught)}")
+        for name, text in caught.items():
+            wire, kind = slots.get(name, (name, str))
+            try:
+                found[wire] = msgspec.convert(text, kind, strict=False)
+            except msgspec.ValidationError as error:
+                raise BadEvent(f"{error} at $.{wire}", path=f"$.{wire}", status=422) from None
         return convert(found, schema)
 
     return fill
@@ -46,10 +51,15 @@ def decoder(schema: Any, decode: Callable[[bytes], Any] | None, captures: bool) 
 
 def _json(schema: Any) -> Callable[[bytes], Any]:
     validate = getattr(schema, "model_validate_json", None)
-    if validate is not None:
-        found: Callable[[bytes], Any] = validate
-        return found
-    return msgspec.json.Decoder(schema).decode
+    if validate is None:
+        return msgspec.json.Decoder(schema).decode
+
+    def decode(value: bytes) -> Any:
+        if b"NaN" in value or b"Infinity" in value:  # pydantic takes these for numbers, JSON does not
+            msgspec.json.decode(value)
+        return validate(value)
+
+    return decode
 
 
 def convert(value: Any, schema: Any) -> Any:
@@ -71,10 +81,12 @@ def refused(error: BaseException) -> BadEvent | None:
         return BadEvent(f"{text} at {place.rstrip('`')}" if place else text, path=place.rstrip("`") or "$", status=422)
     if isinstance(error, msgspec.DecodeError | UnicodeDecodeError | RecursionError):
         return BadEvent(f"not valid JSON: {error}", status=400)
-    if isinstance(error, ValueError) and hasattr(error, "errors"):  # pydantic's ValidationError
-        first = error.errors()[0]
+    errors = getattr(error, "errors", None)
+    if isinstance(error, ValueError) and errors is not None:  # pydantic's ValidationError
+        first = errors()[0]
         path = ".".join(["$", *(str(part) for part in first.get("loc", ()))])
-        return BadEvent(f"{first.get('msg', error)} at {path}", path=path, status=400 if first.get("type") == "json_invalid" else 422)
+        status = 400 if first.get("type") == "json_invalid" else 422
+        return BadEvent(f"{first.get('msg', error)} at {path}", path=path, status=status)
     return None
 
 
@@ -132,22 +144,35 @@ def is_mapping(schema: Any) -> bool:
 def text_of(key: Any) -> str:
     """A key as text: what goes on the wire and into messages.
 
+    Different tuples are different texts: a bar inside a part is escaped.
+
     >>> text_of(("DE", 7)), text_of(b"k"), text_of(None)
     ('DE|7', 'k', '')
     """
     if key.__class__ is str:
-        return key  # type: ignore[no-any-return]
+        return key
     if key is None:
         return ""
     if isinstance(key, tuple):
-        return "|".join(text_of(part) for part in key)
+        return "|".join(text_of(part).replace("\\", "\\\\").replace("|", "\\|") for part in key)
     return key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
 
 
 @lru_cache(maxsize=64)
-def _field_types(schema: Any) -> dict[str, Any]:
-    kind = get_origin(schema) or schema
+def _slots(schema: Any) -> dict[str, tuple[str, Any]]:
+    """By field: its name in JSON and the type that a captured text becomes."""
+    found: dict[str, tuple[str, Any]] = {}
+    for member in get_args(schema) if get_origin(schema) in (Union, types.UnionType) else (schema,):
+        kind = get_origin(member) or member
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            found |= {field.name: (field.encode_name, field.type) for field in msgspec.structs.fields(kind)}
+        elif isinstance(kind, type) and not hasattr(kind, "model_fields"):  # pydantic converts text by itself
+            found |= {name: (name, hint) for name, hint in _hints(kind).items()}
+    return found
+
+
+def _hints(kind: type) -> dict[str, Any]:
     try:
-        return {field.name: field.type for field in msgspec.structs.fields(kind)}
-    except TypeError:
-        return dict(getattr(kind, "__annotations__", {}))
+        return get_type_hints(kind)
+    except NameError:  # known to a type checker alone; then `decode` makes something of the text
+        return {}

@@ -1,12 +1,12 @@
 """The error tree, shared by every package.
 
-    PenstockError
-    ├── DeclarationError    the pipeline as written cannot work; names the user's file and line
-    ├── ConfigError         a setting is missing or wrong; names the setting
-    ├── Unavailable         a dependency does not answer now and may later: an outage, never the event's fault
-    ├── BadEvent            these bytes can never become the declared payload
-    ├── Undeliverable       a sink refused this one action for good
-    └── NotPublished        a trained model was refused, and no version of it was written
+PenstockError
+├── DeclarationError    the pipeline as written cannot work; names the user's file and line
+├── ConfigError         a setting is missing or wrong; names the setting
+├── Unavailable         a dependency does not answer now and may later: an outage, never the event's fault
+├── BadEvent            these bytes can never become the declared payload
+├── Undeliverable       a sink refused this one action for good
+└── NotPublished        a trained model was refused, and no version of it was written
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import os
 import sys
 import sysconfig
 from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
 
-_HERE = os.path.dirname(__file__) + os.sep
+_HERE = f"{Path(__file__).parent}{os.sep}"
 _OTHERS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
 
 
@@ -38,13 +40,19 @@ class Where:
 def caller() -> Where | None:
     """The nearest line outside penstock: where the user wrote the call; None where it is nobody's but a library's."""
     frame = sys._getframe(1)
-    while frame.f_code.co_filename.startswith(_HERE):
+    while _is_ours(frame):
         if frame.f_back is None:
             return None
         frame = frame.f_back
     if frame.f_code.co_filename.startswith(_OTHERS):
         return None
     return Where(frame.f_code.co_filename, frame.f_lineno)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    file = frame.f_code.co_filename
+    generated = file == "<string>"  # the __init__ of a dataclass
+    return file.startswith(_HERE) or (generated and frame.f_globals.get("__name__", "").startswith("penstock."))
 
 
 class PenstockError(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -29,7 +30,7 @@ def test_a_prediction_hides_nothing(p: Any) -> None:
 
 
 @asynccontextmanager
-async def opened() -> Any:
+async def opened() -> AsyncIterator[None]:
     yield None
 
 
