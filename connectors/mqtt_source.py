@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from penstock.connectors import template
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.cloudevents import Attributes, read
-from penstock.connectors.event import Event
+from penstock.connectors.mqtt_batch import Columns, MqttBatch
 from penstock.connectors.mqtt_broker import Broker
 from penstock.connectors.mqtt_link import Link
 from penstock.errors import BadEvent, PenstockError
@@ -21,61 +19,6 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from penstock.connectors.mqtt import Mqtt
-
-
-class MqttBatch(Batch):
-    """Messages of one subscription that arrived in one loop tick."""
-
-    __slots__ = ("_attributes", "_id", "messages")
-
-    def __init__(
-        self,
-        partition: Partition,
-        values: list[Any],
-        messages: list[MQTTMessage],
-        attributes: dict[int, Attributes],
-        captures: list[dict[str, str]] | None,
-        changed: Callable[[Batch], None],
-        received: float,
-    ) -> None:
-        super().__init__(partition, values, captures=captures, changed=changed, received=received)
-        self.messages = messages
-        self._attributes = attributes
-        self._id = ""
-        if attributes:
-            keys = [
-                attributes[at].headers.get("partitionkey") if at in attributes else None for at in range(len(values))
-            ]
-            self.keys = keys if any(keys) else None
-
-    def event(self, index: int) -> Event:
-        message = self.messages[index]
-        value = self.values[index]
-        data = message.payload if isinstance(value, BadEvent) else value
-        topic = _topic(message)
-        found = self._attributes.get(index)
-        if found is None:
-            content_type, properties = _properties(message)
-            headers = dict(properties)
-            if content_type:
-                headers["content-type"] = content_type
-            source = f"mqtt:{topic}"
-            event = Event(self.position(index), source, headers=headers, topic=topic, data=data)
-        else:
-            headers = found.headers
-            event = found.event(topic=topic, key=headers.get("partitionkey", ""), data=data)
-        if message.retain:
-            headers["mqtt-retain"] = "true"
-        return event
-
-    def position(self, index: int) -> str:
-        """The CloudEvent's id, or one that was given on arrival."""
-        found = self._attributes.get(index)
-        if found is not None:
-            return found.id
-        if not self._id:
-            self._id = uuid4().hex
-        return f"{self._id}-{index:05d}"
 
 
 class MqttSource:
@@ -91,7 +34,7 @@ class MqttSource:
         self._link: Link | None = None
         self._problem: str | None = "not opened yet"
         self._stopped = False
-        self._arrived: list[MQTTMessage] = []
+        self._arrived = Columns()
         self._ready: list[Batch] = []
         self._held = 0
         self._waiting: asyncio.Future[None] | None = None
@@ -171,20 +114,23 @@ class MqttSource:
     def down(self) -> None:
         for batch, indexes in self._owed:
             for index in indexes:
-                self._before[batch.messages[index].mid] = (batch, index)
+                self._before[batch.columns.mids[index]] = (batch, index)
         self._owed.clear()
 
     def arrived(self, message: MQTTMessage) -> None:
+        topic = _topic(message)
         if self._before and message.qos:
             known = self._before.pop(message.mid, None)
-            if known is not None and message.dup and _same(message, known[0].messages[known[1]]):
-                # Sent again because we had not finished it when the connection broke. It still runs.
-                self._make_batch()
-                self._owed.append((known[0], (known[1],)))
-                self._changed(known[0])
-                return
+            if known is not None and message.dup:
+                batch, index = known
+                if batch.columns.topics[index] == topic and batch.columns.payloads[index] == message.payload:
+                    # Sent again because we had not finished it when the connection broke. It still runs.
+                    self._make_batch()
+                    self._owed.append((batch, (index,)))
+                    self._changed(batch)
+                    return
         if not self._stopped:  # else it comes again to who is next
-            self._arrived.append(message)
+            self._arrived.add(message, topic)
 
     def published(self, mid: int, reason: ReasonCode) -> None:
         """Nothing is published here."""
@@ -198,36 +144,29 @@ class MqttSource:
             self._link.pause()
 
     def _make_batch(self) -> None:
-        messages = self._arrived
-        if not messages:
+        columns = self._arrived
+        if not columns.mids:
             return
-        self._arrived = []
-        values: list[Any] = []
-        attributes: dict[int, Attributes] = {}
-        for index, message in enumerate(messages):
-            content_type, properties = _properties(message)
-            if content_type or properties:
-                value, found = read(bytes(message.payload), properties, prefix="", content_type=content_type)
-                if found is not None:
-                    attributes[index] = found
-                values.append(value)
-            else:
-                values.append(message.payload)
-        captures = self._captures(messages, values) if self._match is not None else None
-        batch = MqttBatch(self._partition, values, messages, attributes, captures, self._changed, self._loop.time())
-        self._owed.append((batch, range(len(messages))))
+        self._arrived = Columns()
+        batch = MqttBatch(self._partition, columns, self._changed, self._loop.time())
+        if self._match is not None:
+            batch.captures = [self._captures(batch, index) for index in range(len(batch))]
+        self._owed.append((batch, range(len(batch))))
         self._ready.append(batch)
         self._held += len(batch)
 
-    def _captures(self, messages: list[MQTTMessage], values: list[Any]) -> list[dict[str, str]]:
+    def _captures(self, batch: MqttBatch, index: int) -> dict[str, str]:
         assert self._match is not None
-        found: list[dict[str, str]] = []
-        for index, message in enumerate(messages):
-            match = self._match(_topic(message))
-            if match is None:  # an empty level, which `+` takes and a field does not
-                values[index] = BadEvent(f"topic {_topic(message)!r} leaves a level of {self._partition.name!r} empty")
-            found.append(match.groupdict() if match is not None else {})
-        return found
+        topic = batch.columns.topics[index]
+        match = self._match(topic)
+        if match is not None:
+            return match.groupdict()
+        # An empty level, which `+` takes and a field does not.
+        assert isinstance(batch.values, list)
+        if batch.values is batch.columns.payloads:
+            batch.values = batch.values.copy()
+        batch.values[index] = BadEvent(f"topic {topic!r} leaves a level of {self._partition.name!r} empty")
+        return {}
 
     def _changed(self, _: Batch) -> None:
         if not self._acknowledging:
@@ -246,7 +185,7 @@ class MqttSource:
                 if owed[index]:
                     self._owed[0] = (batch, indexes[at:])
                     return
-                mid = batch.messages[index].mid
+                mid = batch.columns.mids[index]
                 if mid:
                     self._link.acknowledge(mid)
             self._owed.popleft()
@@ -270,13 +209,3 @@ def _topic(message: MQTTMessage) -> str:
         return message.topic
     except UnicodeDecodeError as error:  # brokers refuse such topics; a bridge might not
         return bytes(error.object).decode("utf-8", "replace")
-
-
-def _properties(message: MQTTMessage) -> tuple[str, list[tuple[str, str]]]:
-    """Content type and user properties."""
-    said = vars(message.properties) if message.properties is not None else {}
-    return said.get("ContentType", ""), said.get("UserProperty", [])
-
-
-def _same(one: MQTTMessage, other: MQTTMessage) -> bool:
-    return one.payload == other.payload and _topic(one) == _topic(other)
