@@ -88,7 +88,7 @@ def _own(daemon: str, folder: Path) -> Iterator[Engine]:
     say("no container engine runs; starting one")
     host = f"unix://{folder}/docker.sock"
     # Images stay in the cache, so that the next time is quick.
-    places = ["--host", host, "--data-root", str(cache() / "docker"), "--exec-root", f"{folder}/exec"]
+    places = ["--host", host, "--data-root", str(cache() / "docker")]
     command = [daemon, *places, "--pidfile", f"{folder}/pid", "--storage-driver", "overlay2"]
     log = folder / "log"
     with log.open("wb") as output:
