@@ -113,6 +113,7 @@ class ConfluentConsumer:
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": round(settings.session_timeout * 1000),
             "max.poll.interval.ms": round(settings.poll_interval * 1000),
+            "topic.metadata.refresh.interval.ms": round(settings.metadata_interval * 1000),
             # By default a full queue is looked at again after a second.
             "fetch.queue.backoff.ms": 5,
             "error_cb": self._trouble,
@@ -231,9 +232,9 @@ class ConfluentConsumer:
         return sum(max(0, end - place.offset) for place, end in zip(places, ends, strict=True) if place.offset >= 0)
 
     def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.close()
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
 
     # -- committing and rebalancing ------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import deque
@@ -12,6 +13,7 @@ from typing import Protocol
 from penstock.connectors.kafka_batch import Commits, KafkaBatch, Progress
 from penstock.connectors.kafka_client import MOST, Broken, Consumer
 from penstock.errors import PenstockError, Unavailable
+log = logging.getLogger("penstock.kafka")
 
 FULL = 4 * MOST
 """Records handed over and not received, from which on nothing more is polled."""
@@ -118,8 +120,14 @@ class Poller:
             while not self._closing:
                 self._turn()
         finally:
-            self.consumer.close()
+            self._leave()
             self._tell(self._ended, None)
+
+    def _leave(self) -> None:
+        try:
+            self.consumer.close()
+        except Exception as error:  # nothing is lost by it: the group finds out by itself
+            log.warning("leaving the consumer group: %s: %s", type(error).__name__, error)
 
     def _turn(self) -> None:
         try:
@@ -171,28 +179,23 @@ class Poller:
 
     def _wait(self) -> None:
         """Wait for room; paused, but polling, when that takes longer."""
-        if self._wait_for_room():
+        self._room.clear()
+        if self._closing or not self._full() or self._room.wait(IDLE):
             return
         try:
-            while not self._closing:
+            while self._full() and not self._closing:
                 # Each time, since a rebalance may have brought partitions that are not paused.
                 self.consumer.pause()
-                self._poll(0)
+                self._poll(IDLE)
                 self._attend()
-                if self._wait_for_room():
-                    return
         finally:
             self.consumer.resume()
-
-    def _wait_for_room(self) -> bool:
-        self._room.clear()
-        return self._closing or not self._full() or self._room.wait(IDLE)
 
     def _reopen(self) -> None:
         """Make the consumer anew, as often as it takes."""
         self.receiver.lost(list(self.owned))
         self.receiver.committed({}, Unavailable("kafka", "the consumer is made anew"))
-        self.consumer.close()
+        self._leave()
         while not self._closing:
             try:
                 self.consumer.open()

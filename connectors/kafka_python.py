@@ -47,7 +47,8 @@ def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavaila
     """What it means that the client could not connect."""
     from kafka import errors
 
-    if isinstance(error, (errors.SaslAuthenticationFailedError, errors.KafkaConfigurationError)):
+    final = (errors.SaslAuthenticationFailedError, errors.KafkaConfigurationError, TypeError, ValueError)
+    if isinstance(error, final):
         return ConfigError(f"Kafka at {settings.address}: {error}")
     return Unavailable("kafka", f"{settings.address}: {error}")
 
@@ -93,12 +94,13 @@ class PythonConsumer:
         self._place: Any = kafka.TopicPartition
         try:
             self._consumer = kafka.KafkaConsumer(**self._configuration())
-            partitions = self._partitions()
+            # The client's loop, and its view of the cluster: there is no public way to what is needed of them.
+            self._net, self._cluster = self._consumer._net, self._consumer._cluster
             if self.subscription.start == "latest":
-                self._start_at_latest(partitions)
-            self._consumer.unsubscribe()
+                self._start_at_latest()
             self._consumer.subscribe([self.subscription.topic], listener=_listener(self))
-        except errors.KafkaError as error:
+            self._learn()
+        except (errors.KafkaError, TypeError, ValueError) as error:
             self.close()
             raise refusal(self.subscription.settings, error) from None
         except BaseException:
@@ -123,38 +125,43 @@ class PythonConsumer:
             "heartbeat_interval_ms": min(3000, session // 3),
             "max_poll_interval_ms": round(settings.poll_interval * 1000),
             "max_poll_records": MOST,
+            "metadata_max_age_ms": round(settings.metadata_interval * 1000),
         }
 
-    def _partitions(self) -> list[int]:
-        """The topic's partitions. A broker may make a topic that is asked for, which takes a moment."""
+    def _learn(self) -> list[int]:
+        """The topic's partitions. A broker may make a topic that is asked for, which takes a moment.
+
+        Asked after subscribing, so that joining does not begin with an outdated view, and again right away.
+        """
         name = self.subscription.topic
-        # Only what is subscribed to or assigned is asked for in a way that lets the broker make it.
-        self._consumer.assign([self._place(name, 0)])
         deadline = time.monotonic() + CONNECT
-        while not (found := self._consumer.partitions_for_topic(name)):
+        update = self._cluster.request_update()
+        while not update.is_done or not (found := self._cluster.partitions_for_topic(name)):
             if time.monotonic() > deadline:
                 raise Unavailable("kafka", f"topic {name!r} at {self.subscription.settings.address} does not exist")
-            time.sleep(0.05)
-        # The cluster's view is the one place that has the topic's lasting id.
-        identity = self._consumer._cluster.topic_id(name)
+            if update.is_done:
+                update = self._cluster.request_update()
+            time.sleep(0.01)
+        identity = self._cluster.topic_id(name)
         if identity is not None and identity.int:
             self.topic_id = urlsafe_b64encode(identity.bytes).decode().rstrip("=")
         self._first = min(found)
         return sorted(found)
 
-    def _start_at_latest(self, partitions: Sequence[int]) -> None:
+    def _start_at_latest(self) -> None:
         """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
         from kafka import errors
 
-        places = [self._place(self.subscription.topic, number) for number in partitions]
+        self._consumer.assign([self._place(self.subscription.topic, 0)])
+        places = [self._place(self.subscription.topic, number) for number in self._learn()]
         limit = round(CONNECT * 1000)
-        if any(self._consumer.committed(place, timeout_ms=limit) is not None for place in places):
-            return
-        ends = self._consumer.end_offsets(places, timeout_ms=limit)
-        try:
-            self._consumer.commit(_offsets({place: (end, "") for place, end in ends.items()}), timeout_ms=limit)
-        except errors.UnknownMemberIdError:
-            log.debug("a member that is there already has resolved where to start")
+        if all(self._consumer.committed(place, timeout_ms=limit) is None for place in places):
+            ends = self._consumer.end_offsets(places, timeout_ms=limit)
+            try:
+                self._consumer.commit(_offsets({place: (end, "") for place, end in ends.items()}), timeout_ms=limit)
+            except errors.UnknownMemberIdError:
+                log.debug("a member that is there already has resolved where to start")
+        self._consumer.unsubscribe()
 
     # -- polling -------------------------------------------------------------------------------------------------
 
@@ -200,9 +207,10 @@ class PythonConsumer:
         return total
 
     def close(self) -> None:
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
+        if self._consumer is not None:
+            # Partitions are given back on the way, which needs the consumer once more.
+            self._consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
+            self._consumer = None
 
     def _probe(self, now: float) -> None:
         """The client keeps a broker's absence to itself: ask for one offset when it has been quiet."""
@@ -248,8 +256,12 @@ class PythonConsumer:
 
         consumer, net = self._consumer, self._net
         drained = Future()
+
+        def finish() -> None:
+            drained.success(None)
+
         answer = self.listener.revoked([place.partition for place in places])
-        answer.add_done_callback(lambda _: net.call_soon_threadsafe(partial(_finish, drained)))
+        answer.add_done_callback(lambda _: net.call_soon_threadsafe(finish))
         await drained
         commits = answer.result()
         if commits:
@@ -260,10 +272,6 @@ class PythonConsumer:
 
     def lost(self, places: Iterable[Any]) -> None:
         self.listener.lost([place.partition for place in places])
-
-
-def _finish(future: Any) -> None:
-    future.success(None)
 
 
 def _offsets(commits: dict[Any, tuple[int, str]]) -> dict[Any, Any]:

@@ -71,6 +71,7 @@ class KafkaSettings(_Connection):
     - `commit_interval`: how often what is finished is committed.
     - `drain_timeout`: how long partitions that leave wait for what runs; kept below `poll_interval`.
     - `poll_interval`, `session_timeout`: after how long the group takes a member for stuck, or dead.
+    - `metadata_interval`: how often new partitions are looked for.
     - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
       need their own package with kafka-python.
     """
@@ -86,6 +87,7 @@ class KafkaSettings(_Connection):
     drain_timeout: Length = 30.0
     poll_interval: Length = 300.0
     session_timeout: Length = 45.0
+    metadata_interval: Length = 30.0
     linger: Length = 0.002
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"
 

@@ -48,6 +48,7 @@ class KafkaRig:
         self.group = f"contract.{self.to}"
         self.admin = AdminClient({"bootstrap.servers": address})
         self._reader: ck.Consumer | None = None
+        self._producer: ck.Producer | None = None
         self._seen: list[Record] = []
         topic = NewTopic(self.to, partitions, 1, config=dict(config or {}))
         self.admin.create_topics([topic])[self.to].result(PATIENCE)
@@ -64,11 +65,15 @@ class KafkaRig:
     async def produce(self, records: Sequence[Record]) -> None:
         await in_thread(lambda: self._produce(records))
 
-    def _produce(self, records: Sequence[Record], **config: str) -> None:
-        producer = ck.Producer({"bootstrap.servers": self.address, "linger.ms": 0, "enable.idempotence": True, **config})
+    def _produce(self, records: Sequence[Record]) -> None:
+        if self._producer is None:
+            config = {"bootstrap.servers": self.address, "linger.ms": 0, "enable.idempotence": True}
+            self._producer = ck.Producer(config)
         for record in records:
-            producer.produce(self.to, record.value, record.key, record.partition, headers=[*record.headers.items()])
-        assert producer.flush(PATIENCE) == 0
+            self._producer.produce(
+                self.to, record.value, record.key, record.partition, headers=[*record.headers.items()]
+            )
+        assert self._producer.flush(PATIENCE) == 0
 
     async def confirmed(self) -> int:
         return sum(each.offset for each in (await self.committed()).values())
