@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from penstock.connectors.http_sink import HttpSink
     from penstock.connectors.http_source import HttpSource
 
+NEEDED = "needs aiohttp: pip install 'penstock[http]'"
+
 
 @dataclass(frozen=True, slots=True)
 class Http:
@@ -61,8 +63,10 @@ class Http:
 
     def source(self, site: Site) -> HttpSource:
         """A source that is not open yet. Raises `ConfigError` or `DeclarationError`."""
-        from penstock.connectors.http_source import HttpSource
-
+        try:
+            from penstock.connectors.http_source import HttpSource
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{self.address} {NEEDED}") from error
         where = self.path_or_url
         if not where.startswith("/"):
             raise DeclarationError(
@@ -81,8 +85,10 @@ class Http:
 
     def sink(self, site: Site) -> HttpSink:
         """A sink that is not open yet. Raises `DeclarationError`."""
-        from penstock.connectors.http_sink import HttpSink
-
+        try:
+            from penstock.connectors.http_sink import HttpSink
+        except ModuleNotFoundError as error:
+            raise ConfigError(f"{self.address} {NEEDED}") from error
         if self.path_or_url.startswith("/"):
             raise DeclarationError(
                 f"{self.address} is a path: an action goes to a URL, like Http('https://host{self.path_or_url}')"

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
+from aiohttp.web import Response
 
 from penstock.connectors.batch import Batch, Refusal
 from penstock.connectors.cloudevents import JSON
 from penstock.connectors.event import Message
-
-if TYPE_CHECKING:
-    from aiohttp.web import Response
 
 LINES = "application/x-ndjson"
 _OURS = {"content-length", "transfer-encoding", "connection", "content-encoding", "date", "server"}
@@ -22,8 +20,6 @@ _JSON = {"Content-Type": JSON}
 
 def answer(batch: Batch) -> Response:
     """The answer to a request that held one event, once it is finished."""
-    from aiohttp.web import Response
-
     found = batch.answers.get(0) if batch.answers else None
     if not found:
         return Response(status=202)
@@ -47,8 +43,6 @@ def answer_lines(batch: Batch, *, late: bool = False) -> Response:
     `{"status": 202}`, `{"status": 200, "value": ...}` or a refusal with its status. With `late`, those that are not
     finished say so, and the whole is a 503.
     """
-    from aiohttp.web import Response
-
     if not batch.answers and not late:
         body = b'{"status":202}\n' * len(batch)
     else:
@@ -61,8 +55,6 @@ def answer_lines(batch: Batch, *, late: bool = False) -> Response:
 
 def problem(status: int, reason: str, path: str = "", letter: str = "", retry_after: float | None = None) -> Response:
     """A refusal: `{"error": reason, "path": "$.amount", "letter": id}`, the last two where they are known."""
-    from aiohttp.web import Response
-
     headers = _JSON
     if status == 503 or retry_after is not None:
         headers = {**_JSON, "Retry-After": str(max(1, math.ceil(retry_after or 1.0)))}

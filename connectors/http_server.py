@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 from urllib.parse import quote, unquote
+
+from aiohttp.web import BaseRequest, Response, Server, ServerRunner, TCPSite
 
 from penstock.connectors import template
 from penstock.connectors.http_answer import problem
 from penstock.connectors.site import Site
 from penstock.errors import BadEvent, ConfigError
-
-if TYPE_CHECKING:
-    from aiohttp.web import BaseRequest, Response, ServerRunner
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +55,6 @@ class HttpServer:
 
     async def open(self) -> None:
         """Listen, unless that is done. Raises `ConfigError` where the address cannot be used."""
-        from aiohttp.web import BaseRequest, Server, ServerRunner, TCPSite
-
         async with self._opening:
             if self._runner is not None:
                 return

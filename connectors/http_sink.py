@@ -12,6 +12,16 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from aiohttp import (
+    ClientError,
+    ClientSession,
+    ClientTimeout,
+    DummyCookieJar,
+    InvalidURL,
+    NonHttpUrlClientError,
+    TCPConnector,
+)
+
 from penstock.connectors import cloudevents
 from penstock.connectors.duration import seconds
 from penstock.connectors.event import Message
@@ -21,8 +31,6 @@ from penstock.connectors.tally import Tally
 from penstock.errors import Unavailable, Undeliverable
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
     from penstock.connectors.http import Http
 
 CONCURRENT = 100  # requests under way at once, per sink
@@ -40,8 +48,6 @@ class HttpSession:
 
     def open(self) -> ClientSession:
         """The session; needs the running loop."""
-        from aiohttp import ClientSession, DummyCookieJar, TCPConnector
-
         if self._session is None:
             # Each sink bounds itself; cookies of one action are none of another's business.
             self._session = ClientSession(connector=TCPConnector(limit=0), cookie_jar=DummyCookieJar())
@@ -69,8 +75,6 @@ class HttpSink:
 
     async def open(self, settled: Settled) -> None:
         """Nothing is asked of the other side: a third party that is away does not keep a pipeline from starting."""
-        from aiohttp import ClientTimeout
-
         self._session = self._shared.open()
         self._limits = ClientTimeout(total=self._timeout)
         self._tally = Tally(settled)
@@ -118,8 +122,6 @@ class HttpSink:
 
     async def _deliver(self, message: Message) -> None:
         """Send one message, again and again while that may help and `hold` is not over."""
-        from aiohttp import ClientError, InvalidURL, NonHttpUrlClientError
-
         headers = self._headers(message)
         end, wait = self._loop.time() + self._hold, FIRST
         while True:
@@ -144,8 +146,6 @@ class HttpSink:
 
     async def _attempt(self, message: Message, headers: dict[str, str]) -> tuple[str, float]:
         """One request: why to try again and after how many seconds, or an empty reason. Raises `Undeliverable`."""
-        from aiohttp import ClientError
-
         request = self._session.request(
             self._method, message.to, data=message.value, headers=headers, timeout=self._limits, allow_redirects=False
         )

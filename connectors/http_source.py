@@ -7,6 +7,9 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.web import BaseRequest, HTTPRequestEntityTooLarge, RequestPayloadError, Response
+
 from penstock.connectors.batch import Batch, Partition, Refusal
 from penstock.connectors.duration import seconds
 from penstock.connectors.http_answer import answer, answer_lines, problem
@@ -16,12 +19,11 @@ from penstock.connectors.site import Site
 from penstock.errors import BadEvent
 
 if TYPE_CHECKING:
-    from aiohttp.web import BaseRequest, Response
-
     from penstock.connectors.http import Http
 
-WAITING = 1024  # records that may wait for the engine before requests are turned away
-WAITING_BYTES = 64 * 1024 * 1024
+WAITING = 1024  # requests that may wait for the engine before others are turned away
+WAITING_BYTES = 64 * 1024 * 1024  # what they may hold, with RECORD for each of their events
+RECORD = 64
 UNHEARD = 1000  # finished requests whose sender had given up, kept for when it asks again
 
 
@@ -38,7 +40,6 @@ class HttpSource:
         self._stopped = False
         self._receiver: asyncio.Future[None] | None = None
         self._ready: list[HttpBatch] = []
-        self._waiting = 0
         self._bytes = 0
         self._running: set[HttpBatch] = set()
         # Who is told by when, the oldest first: one timer looks after all of them.
@@ -64,7 +65,7 @@ class HttpSource:
         if self._stopped:
             return []
         ready, self._ready = self._ready, []
-        self._waiting = self._bytes = 0
+        self._bytes = 0
         return ready
 
     def stop(self) -> None:
@@ -118,26 +119,22 @@ class HttpSource:
             self._known[batch.key] = batch
         self._running.add(batch)
         self._ready.append(batch)
-        self._waiting += len(batch)
-        self._bytes += len(body)
+        self._bytes += len(body) + RECORD * len(batch)
         self._wake()
         return await self._wait(batch)
 
     def _turned_away(self) -> Response | None:
         if self._stopped:
             return problem(503, "stopping: send it again")
-        if self._waiting >= WAITING or self._bytes >= WAITING_BYTES:
+        if len(self._ready) >= WAITING or self._bytes >= WAITING_BYTES:
             return problem(503, "busy: as much waits as can be taken in, send it again")
         return None
 
     async def _read(self, request: BaseRequest) -> bytes:
-        from aiohttp.http_exceptions import HttpProcessingError
-        from aiohttp.web import HTTPRequestEntityTooLarge, RequestPayloadError
-
-        limit = self._server.limit
-        if (request.content_length or 0) > limit:
-            raise BadEvent(too_large(limit), status=413)
-        if "Expect" in request.headers:
+        headers, limit = request.headers, self._server.limit
+        if "Expect" in headers:
+            if (request.content_length or 0) > limit:
+                raise BadEvent(too_large(limit), status=413)
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         try:
@@ -146,7 +143,7 @@ class HttpSource:
             raise BadEvent(too_large(limit), status=413) from None
         except (RequestPayloadError, HttpProcessingError) as error:
             raise BadEvent(f"the body cannot be read: {error}") from None
-        encoding = request.headers.get("Content-Encoding")
+        encoding = headers.get("Content-Encoding")
         return body if not encoding or encoding == "identity" else inflated(body, encoding, limit)
 
     async def _wait(self, batch: HttpBatch) -> Response:

@@ -17,7 +17,6 @@ from aiohttp import web
 from penstock.connectors import Batch, Message, Refusal, Settings, Sink, Site, Source
 from penstock.connectors.http import Http, Reply
 from penstock.connectors.http_sink import CONCURRENT, retry_after
-from penstock.connectors.http_source import WAITING
 from penstock.errors import BadEvent, ConfigError, DeclarationError, Unavailable, Undeliverable
 from tests.connectors.contract import SinkContract, SinkOutageContract, SourceContract
 from tests.connectors.http_rig import JSON, LINES, HttpSinkRig, HttpSourceRig
@@ -259,16 +258,20 @@ class TestAnswers:
 
 
 class TestWhatIsTurnedAway:
-    async def test_a_full_queue(self, rig: HttpSourceRig) -> None:
+    @pytest.mark.parametrize(("limit", "requests"), [("WAITING", 4), ("WAITING_BYTES", 2)])
+    async def test_a_full_queue(
+        self, rig: HttpSourceRig, monkeypatch: pytest.MonkeyPatch, limit: str, requests: int
+    ) -> None:
+        monkeypatch.setattr(f"penstock.connectors.http_source.{limit}", 4 if limit == "WAITING" else 3000)
         async with opened(rig) as source:
-            await rig.begin(b"\n".join([b"1"] * WAITING), LINES)
+            senders = [await rig.begin(b"1" * 2000, JSON) for _ in range(requests)]
             busy = await rig.post(b"1", JSON)
             assert (busy.status, busy.headers["retry-after"]) == (503, "1")
-            taken = await take(source, WAITING)
-            sender = await rig.begin(b"1", JSON)
+            taken = await take(source, requests)
+            senders.append(await rig.begin(b"1", JSON))
             for record in [*taken, *await take(source, 1)]:
                 record.settle()
-            assert (await sender).status == 202
+            assert [(await sender).status for sender in senders] == [202] * (requests + 1)
 
     async def test_paths_and_methods(self, rig: HttpSourceRig) -> None:
         async with echoing(rig):
