@@ -10,7 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,12 +54,14 @@ def decide(payment: Payment, prediction: Prediction) -> Decision:
     return Decision(payment.id, payment.card, prediction.value < THRESHOLD, prediction.value)
 
 
-def pipeline(name: str, source: Endpoint, sink: Endpoint) -> Pipeline:
+def pipeline(
+    name: str, source: Endpoint, sink: Endpoint, act: Callable[[Payment, Prediction], Decision] = decide
+) -> Pipeline:
     """The whole of it, declared."""
     made = Pipeline(name)
     payments = made.source(source, schema=Payment, key="card", id="id")
     known = payments.enrich(profile=lookup("card:{card}", Profile, missing="reject"))
-    known.infer(MODEL, features).act(decide, to=sink)
+    known.infer(MODEL, features).act(act, to=sink)
     return made
 
 
@@ -103,7 +105,7 @@ def train(registry: str) -> None:
     promote(version, "champion", registry=registry)
 
 
-def content(registry: str) -> bytes:
+def content(registry: str | Path) -> bytes:
     """The published model as ONNX, for those who load it by hand."""
     (path,) = sorted(Path(registry).glob("**/model.onnx"))
     return path.read_bytes()

@@ -118,7 +118,7 @@ class _Field:
         self.options.say(f"{self.count:,} payments in {self.topic}")
 
     def turn(self, name: str, make: Callable[[dict[str, str]], Program]) -> float:
-        """One turn. Raises `Failed` where a group confirmed more than was processed: that would not be at least once."""
+        """One turn. Raises `Failed` where a group confirmed more than was processed, which is not at least once."""
         found = self._run(make, self.seconds)
         if found["events"] >= self.count and found["seconds"] < self.seconds:
             self.notes.append(f"{name}: reached the end of the topic after {found['seconds']:.1f} s")

@@ -17,7 +17,7 @@ def main() -> None:
     pipeline = Pipeline("bench")
     source = Kafka(os.environ["BENCH_TOPIC"], group=os.environ["BENCH_GROUP"], start="earliest")
     payments = pipeline.source(source, schema=dict[str, Any], key="card", id="id")
-    payments.transform(in_euros).transform(classify).transform(score).transform(finish(), stage="decide").end()
+    payments.transform(in_euros).transform(classify).transform(score).transform(finish()).end()
     on_loop(service(pipeline, os.environ, lambda: None))
 
 

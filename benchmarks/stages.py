@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 RATES = {"EUR": 1.0, "USD": 0.92, "GBP": 1.17, "CHF": 1.04, "SEK": 0.088}
@@ -32,8 +33,8 @@ def score(payment: dict[str, Any]) -> dict[str, Any]:
     return {**payment, "risk": risk}
 
 
-class Finish:
-    """The fourth stage, which decides, and counts: it ends the process when its turn is over, and tells the rate.
+class Turn:
+    """Counts events, ends the process when its turn is over, and tells the rate.
 
     The clock starts at the first event. The turn ends after `seconds`, whatever comes meanwhile, or with event number
     `most`, and the process with it, at once and without a last commit: a turn is a run that is cut off. What happened
@@ -47,11 +48,16 @@ class Finish:
         self.began = 0.0
         self._next = 1
 
-    def __call__(self, payment: dict[str, Any]) -> dict[str, Any]:
+    @classmethod
+    def given(cls) -> Turn:
+        """As the environment describes it: `BENCH_SECONDS`, `BENCH_EVENTS`."""
+        return cls(float(os.environ["BENCH_SECONDS"]), int(os.environ["BENCH_EVENTS"]))
+
+    def one(self) -> None:
+        """One event more."""
         self.count += 1
         if self.count >= self._next:
             self._mark()
-        return {**payment, "decision": "refuse" if payment["risk"] > 0.9 else "allow"}
 
     def _mark(self) -> None:
         if self.count >= self.most:
@@ -69,6 +75,12 @@ class Finish:
         os._exit(0)
 
 
-def finish() -> Finish:
-    """The fourth stage as the environment describes it: `BENCH_SECONDS`, `BENCH_EVENTS`."""
-    return Finish(float(os.environ["BENCH_SECONDS"]), int(os.environ["BENCH_EVENTS"]))
+def finish() -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """The fourth stage, which decides; and counts, for the turn that the environment describes."""
+    one = Turn.given().one
+
+    def finish(payment: dict[str, Any]) -> dict[str, Any]:
+        one()
+        return {**payment, "decision": "refuse" if payment["risk"] > 0.9 else "allow"}
+
+    return finish

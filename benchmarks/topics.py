@@ -30,6 +30,15 @@ def create(address: str, topic: str) -> None:
         done.result()
 
 
+def delete(address: str, topic: str) -> None:
+    """Remove a topic and what it holds."""
+    from confluent_kafka.admin import AdminClient
+
+    admin = AdminClient({"bootstrap.servers": address})
+    for done in admin.delete_topics([topic]).values():
+        done.result()
+
+
 def fill(address: str, topic: str, records: Sequence[Record], count: int) -> None:
     """Write `count` records, the given ones over and over, and wait until the broker has them."""
     from confluent_kafka import Producer

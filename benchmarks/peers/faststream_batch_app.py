@@ -1,8 +1,8 @@
 """FastStream on confluent-kafka, with batches: a subscriber that handles a list of payments and loops over it.
 
 The list is acknowledged as one: whatever fails in it fails it whole, and the loop is the user's own. As its
-documentation writes it, with lists of 1000; with `BENCH_TUNED` a decoder of the user's own takes all bodies at once with
-msgspec, which spares one message object each.
+documentation writes it, with lists of 1000; with `BENCH_TUNED` a decoder of the user's own takes all bodies at once
+with msgspec, which spares one message object each.
 """
 
 from __future__ import annotations

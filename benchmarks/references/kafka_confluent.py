@@ -13,7 +13,8 @@ from confluent_kafka import Consumer, TopicPartition
 
 from benchmarks.stages import classify, finish, in_euros, score
 
-MOST = 10_000
+MOST = 2000
+"""Records of one list. `consume` waits until it is full, or for the time that it is given."""
 
 
 def main() -> None:
@@ -35,7 +36,7 @@ def main() -> None:
     decide, consume = finish(), consumer.consume
     while True:
         reached: dict[int, int] = {}
-        for message in consume(MOST, 0.1):
+        for message in consume(MOST, 0.01):
             if message.error():
                 raise RuntimeError(message.error().str())
             decide(score(classify(in_euros(decode(message.value())))))
