@@ -20,7 +20,8 @@ def endpoint(address: str, settings: Settings) -> Endpoint:
     Traceback (most recent call last):
     penstock.errors.ConfigError: 'payments' is no address: write kafka:TOPIC, mqtt:TOPIC, redis:STREAM, http:/PATH ...
     """
-    from penstock.connectors import Http, Kafka, Mqtt, Redis
+    from penstock.connectors import Http, Kafka, Mqtt
+    from penstock.connectors.redis import Redis
 
     technology, colon, rest = address.partition(":")
     technology, _, on = technology.partition("@")

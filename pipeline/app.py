@@ -6,12 +6,14 @@ import ast
 import importlib
 import importlib.util
 import runpy
+import site
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
+import penstock
 from penstock.errors import ConfigError, PenstockError
 from penstock.pipeline.declaration import Pipeline
 from penstock.pipeline.graph import Graph
@@ -153,14 +155,14 @@ def _failed(error: Exception, path: Path) -> str:
     """An error of the user's code in one line, with the innermost of the user's own lines."""
     if isinstance(error, SyntaxError):
         return f"{error.filename or path}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and Path(frame.filename).parent != Path(__file__).parent
-    ]
-    own = [frame for frame in frames if "site-packages" not in frame.filename and frame.filename != importlib.__file__]
-    where = f"{own[-1].filename}:{own[-1].lineno}" if own else str(path)
-    return f"{where}: {type(error).__name__}: {error}"
+    where = next((frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if _is_users(frame)), None)
+    return f"{where.filename}:{where.lineno}: {type(error).__name__}: {error}" if where else f"{path}: {error}"
+
+
+def _is_users(frame: traceback.FrameSummary) -> bool:
+    """Whether a line is in none of Python's own files, this package's, or an installed one's."""
+    libraries = (*penstock.__path__, *site.getsitepackages(), str(Path(traceback.__file__).parent))
+    return not frame.filename.startswith("<") and not any(Path(frame.filename).is_relative_to(one) for one in libraries)
 
 
 def _only(module: ModuleType, app: str) -> Pipeline:

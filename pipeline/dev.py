@@ -153,7 +153,12 @@ def suggestions(graphs: Sequence[Graph], listen: str) -> Iterator[str]:
             yield from _pushes(source, listen)
         for sink in endpoints(graph)[1]:
             if isinstance(sink, Kafka | Mqtt):
-                yield f"penstock tail {sink.address}"
+                yield f"penstock tail {_everything(sink)}"
+
+
+def _everything(endpoint: Kafka | Mqtt) -> str:
+    """The address that shows what is sent to any filled-in form of this one."""
+    return f"mqtt:{endpoint.filter}" if isinstance(endpoint, Mqtt) else endpoint.address
 
 
 def _pushes(source: Source, listen: str) -> Iterator[str]:

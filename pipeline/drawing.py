@@ -134,7 +134,9 @@ def _call(function: Function | None, stage: str) -> str:
 
 
 def _helper(item: Any) -> str:
-    return _call(item, item.name) if isinstance(item, Function) else f"{item} → {label(item.answer)}"
+    if isinstance(item, Function):
+        return _call(item, item.name)
+    return f"{type(item).__name__.lower()}({getattr(item, 'template', '')}) → {label(item.answer)}"
 
 
 def _by(by: Any) -> str:

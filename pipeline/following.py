@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.connectors import Batch, Endpoint, Kafka, Source
+from penstock.connectors import Batch, Endpoint, Kafka, Site, Source
 from penstock.errors import ConfigError, PenstockError, Unavailable
 from penstock.pipeline.local import Local
 from penstock.pipeline.stand_in import StandIn
@@ -21,7 +21,7 @@ async def follow(at: str, *, number: int, earliest: bool, full: bool, write: Cal
     """Write each event's payload, or with `full` all of it as JSON, until `number` of them or a signal."""
     local = Local(starting=False)
     try:
-        source = _reader(local.endpoint(at), earliest).source(local.site)
+        source = reader(local.endpoint(at), local.site, earliest)
         try:
             await source.open()
         except Unavailable as error:
@@ -34,20 +34,24 @@ async def follow(at: str, *, number: int, earliest: bool, full: bool, write: Cal
         await local.close()
 
 
-def _reader(endpoint: Endpoint, earliest: bool) -> Endpoint:
-    """The endpoint read by a group that nobody else has."""
-    from penstock.connectors import Redis
+def reader(endpoint: Endpoint, site: Site, earliest: bool) -> Source:
+    """A source of the endpoint's events that takes them from nobody."""
+    from penstock.connectors.redis import Redis
+    from penstock.connectors.redis_tail import StreamTail
 
-    group, start = f"penstock-tail-{os.getpid()}-{os.urandom(4).hex()}", "earliest" if earliest else "latest"
     if isinstance(endpoint, StandIn):
-        return replace(endpoint, group=group, start=start)
-    if isinstance(endpoint, Kafka | Redis):
-        return replace(endpoint, group=group, start=start)
+        return endpoint.tail(site, earliest=earliest)
+    if isinstance(endpoint, Redis):
+        return StreamTail(endpoint, site, earliest=earliest)
+    if isinstance(endpoint, Kafka):
+        # A group of its own, which never commits anything that another would read.
+        group = f"penstock-tail-{os.urandom(6).hex()}"
+        return replace(endpoint, group=group, start="earliest" if earliest else "latest").source(site)
     if endpoint.address.startswith(("http:", "https:")):
         raise ConfigError(f"{endpoint.address} cannot be followed: HTTP answers its sender alone")
     if earliest:
         raise ConfigError(f"{endpoint.address} keeps nothing to begin with: leave --earliest out")
-    return endpoint
+    return endpoint.source(site)
 
 
 async def _read(source: Source, number: int, full: bool, write: Callable[[bytes], None]) -> None:

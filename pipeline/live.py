@@ -56,7 +56,9 @@ class Live:
         while True:
             await asyncio.sleep(PLAIN_EVERY)
             for meter in self.meters:
-                log.info("%s", line(meter.read()))
+                reading = meter.read()
+                if any(flow.rate for flow in (*reading.events.values(), *reading.actions.values())):
+                    log.info("%s", line(reading))
 
     def _drawn(self) -> RenderableType:
         from rich.console import Group

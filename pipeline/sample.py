@@ -6,7 +6,7 @@ import types
 from collections.abc import Mapping
 from typing import Any, Literal, Union, get_args, get_origin
 
-from penstock.pipeline import annotations
+from penstock.pipeline.annotations import fields as fields_of
 
 _PLAIN: dict[Any, Any] = {str: "", int: 1, float: 1.5, bool: True, bytes: "", Any: None, type(None): None}
 
@@ -39,7 +39,7 @@ def _value(kind: Any, name: str, depth: int) -> Any:
         return []
     if kind in (dict, list) or origin in (dict, Mapping) or depth > 4:
         return [] if kind is list else {}
-    fields = annotations.fields(kind)
+    fields = fields_of(kind)
     if fields is None:
         return None
     needed = _needed(kind, fields)

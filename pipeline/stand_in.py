@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import (
     Batch,
@@ -13,7 +13,6 @@ from penstock.connectors import (
     Kafka,
     Message,
     Mqtt,
-    Refusal,
     Settings,
     Settled,
     Sink,
@@ -21,6 +20,9 @@ from penstock.connectors import (
     Source,
 )
 from penstock.connectors.template import matcher
+
+if TYPE_CHECKING:
+    from penstock.connectors.redis import Redis
 
 ON = "embedded"
 """The connection of the embedded server: its address is `PENSTOCK_REDIS__EMBEDDED`."""
@@ -35,12 +37,12 @@ TOPIC = "mqtt-topic"
 def stand_in(settings: Settings) -> Callable[[Endpoint], Endpoint]:
     """What puts a stream in the place of every Kafka and MQTT endpoint whose address is not set."""
 
-    def replace(endpoint: Endpoint) -> Endpoint:
+    def instead(endpoint: Endpoint) -> Endpoint:
         if isinstance(endpoint, Kafka | Mqtt) and not settings.has(variable(endpoint)):
             return StandIn(endpoint)
         return endpoint
 
-    return replace
+    return instead
 
 
 def variable(endpoint: Kafka | Mqtt) -> str:
@@ -59,19 +61,30 @@ class StandIn:
     def address(self) -> str:
         return self.declared.address
 
-    def source(self, site: Site) -> Source:
-        from penstock.connectors import Redis
+    @property
+    def stream(self) -> Redis:
+        """The stream that stands in."""
+        from penstock.connectors.redis import Redis
 
+        return Redis(f"kafka:{self.declared.topic}" if isinstance(self.declared, Kafka) else MQTT, on=ON)
+
+    def source(self, site: Site) -> Source:
         if isinstance(self.declared, Kafka):
-            return Redis(f"kafka:{self.declared.topic}", on=ON).source(site)
-        return TopicSource(Redis(MQTT, on=ON).source(site), self.declared)
+            return replace(self.stream, group=self.declared.group).source(site)
+        # Every subscription reads the whole stream, so each has a group of its own.
+        return TopicSource(
+            replace(self.stream, group=f"{site.group}.{self.declared.topic}").source(site), self.declared
+        )
+
+    def tail(self, site: Site, *, earliest: bool) -> Source:
+        """A source that shows what arrives, without a group."""
+        from penstock.connectors.redis_tail import StreamTail
+
+        tail = StreamTail(self.stream, site, earliest=earliest)
+        return tail if isinstance(self.declared, Kafka) else TopicSource(tail, self.declared)
 
     def sink(self, site: Site) -> Sink:
-        from penstock.connectors import Redis
-
-        if isinstance(self.declared, Kafka):
-            return RenamingSink(Redis(f"kafka:{self.declared.topic}", on=ON).sink(site), _as_kafka)
-        return RenamingSink(Redis(MQTT, on=ON).sink(site), _as_mqtt)
+        return RenamingSink(self.stream.sink(site), _as_kafka if isinstance(self.declared, Kafka) else _as_mqtt)
 
 
 def _as_kafka(message: Message) -> None:
@@ -163,37 +176,47 @@ class TopicSource:
 
 
 class Selected(Batch):
-    """Some records of a batch. What is settled here is settled there."""
+    """Some records of a batch. What is taken and settled here is taken and settled there."""
 
     __slots__ = ("indexes", "passed", "whole")
 
     def __init__(self, whole: Batch, indexes: Sequence[int], captures: list[dict[str, str]] | None) -> None:
-        super().__init__(
-            whole.partition,
-            [whole.values[index] for index in indexes],
-            captures=captures,
-            changed=_pass_on,
-            received=whole.received,
-        )
         self.whole = whole
         self.indexes = indexes
         self.passed = bytearray(len(indexes))
+        values = [whole.values[index] for index in indexes]
+        super().__init__(whole.partition, values, captures=captures, changed=_pass_on, received=whole.received)
+
+    @property
+    def fenced(self) -> bool:
+        return self.whole.fenced
+
+    @fenced.setter
+    def fenced(self, fenced: bool) -> None:
+        """The source says so of the whole batch alone."""
 
     def event(self, index: int) -> Event:
         event = self.whole.event(self.indexes[index])
-        headers: Mapping[str, str] = {name: value for name, value in event.headers.items() if name != TOPIC}
-        topic = event.headers[TOPIC]
-        return Event(event.id, event.source, event.type, event.subject, event.time, "", topic, headers, event.data)
+        headers = {name: value for name, value in event.headers.items() if name != TOPIC}
+        return Event(
+            event.id,
+            event.source,
+            event.type,
+            event.subject,
+            event.time,
+            "",
+            event.headers[TOPIC],
+            headers,
+            event.data,
+        )
 
     def position(self, index: int) -> str:
         return self.whole.position(self.indexes[index])
 
-    def answer(self, index: int, answer: list[Message] | Refusal) -> None:
-        self.whole.answer(self.indexes[index], answer)
-
 
 def _pass_on(batch: Any) -> None:
     """Settle in the whole batch what was finished here since the last call."""
+    batch.whole.taken = batch.indexes[batch.taken - 1] + 1 if batch.taken else 0
     for here, there in enumerate(batch.indexes):
         if not batch.owed[here] and not batch.passed[here]:
             batch.passed[here] = 1

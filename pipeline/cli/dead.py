@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.pipeline.cli import columns
+
 if TYPE_CHECKING:
     from penstock.pipeline.letters import Letter
 
@@ -56,30 +58,29 @@ def show(
 
 
 def _grouped(letters: list[tuple[str, Letter]], limit: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     causes: dict[tuple[str, ...], list[Letter]] = {}
     for pipeline, letter in letters:
         causes.setdefault((pipeline, letter.stage, letter.error, letter.where), []).append(letter)
-    table = Table("count", "pipeline", "stage", "error", "reason", "where", "last", box=None, pad_edge=False)
-    for (pipeline, stage, error, where), some in sorted(causes.items(), key=lambda cause: -len(cause[1])):
+    rows = []
+    for (pipeline, stage, error, where), some in sorted(causes.items(), key=lambda cause: -len(cause[1]))[:limit]:
         last = max(some, key=lambda letter: letter.at)
-        table.add_row(f"{len(some):,}", pipeline, stage, error, last.reason, where, _when(last.at))
-    Console(soft_wrap=True).print(table)
+        rows.append([f"{len(some):,}", pipeline, stage, error, _when(last.at), where, _short(last.reason)])
+    columns.show(["count", "pipeline", "stage", "error", "last", "where", "reason of the last"], rows)
 
 
 def _each(letters: list[tuple[str, Letter]], limit: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("id", "pipeline", "stage", "key", "tries", "at", "reason", box=None, pad_edge=False)
-    for pipeline, letter in letters[-limit:]:
-        at = _when(letter.at)
-        table.add_row(letter.id, pipeline, letter.stage, letter.key, str(letter.attempts), at, letter.reason)
-    Console(soft_wrap=True).print(table)
+    rows = [
+        [letter.id, pipeline, letter.stage, letter.key, str(letter.attempts), _when(letter.at), _short(letter.reason)]
+        for pipeline, letter in letters[-limit:]
+    ]
+    columns.show(["id", "pipeline", "stage", "key", "tries", "at", "reason"], rows)
     if len(letters) > limit:
         print(f"{len(letters) - limit:,} older ones are not shown: --limit shows more", file=sys.stderr)
+
+
+def _short(text: str, most: int = 120) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _whole(letter: Letter) -> None:
@@ -88,7 +89,7 @@ def _whole(letter: Letter) -> None:
     facts = msgspec.to_builtins(letter)
     data = facts.pop("data")
     for name, value in facts.items():
-        if value not in ("", [], {}, None):
+        if value:
             shown = _when(value) if name in ("at", "time") and value else value
             typer.echo(f"{name:<10}{shown}")
     typer.echo(f"\n{data}")

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from penstock.pipeline.cli.columns import show as show_columns
+from penstock.pipeline.progress import Bar
+
 if TYPE_CHECKING:
     from penstock.models import Progress, Registry, Version
 
@@ -34,7 +37,7 @@ def train(
 
     if not Path(file).is_file():
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
-    with running(_registry(), _shown) as script:
+    with Bar(file) as bar, running(_registry(), lambda news: _shown(news, bar)) as script:
         run_script(Path(file))
     for version in script.published:
         typer.echo(f"published {version}  {_metrics(version)}")
@@ -45,31 +48,31 @@ def train(
         raise typer.Exit(1)
 
 
-def _shown(progress: Progress) -> None:
-    counted = f"[{progress.done}/{progress.steps}] " if progress.steps else ""
-    print(f"{counted}{progress.text}", file=sys.stderr, flush=True)
+def _shown(news: Progress, bar: Bar) -> None:
+    if sys.stderr.isatty():
+        bar.set(news.done, news.steps, news.text)
+        return
+    counted = f"[{news.done}/{news.steps}] " if news.steps else ""
+    print(f"{counted}{news.text}", file=sys.stderr, flush=True)
 
 
 @commands.command("list", epilog="Example: penstock models list card-fraud")
 def list_(name: Annotated[str, typer.Argument(metavar="[NAME]", help="One model; all by default.")] = "") -> None:
     """The models of the registry (PENSTOCK_MODELS), their versions and aliases."""
-    from rich.console import Console
-    from rich.table import Table
-
     registry = _registry()
     names = [name] if name else registry.names()
-    table = Table("model", "version", "aliases", "created", "metrics", box=None, pad_edge=False)
+    rows: list[list[str]] = []
     for one in names:
         aliases = registry.aliases(one)
         for number in reversed(registry.versions(one)):
             version = registry.resolve(f"{one}@{number}")
             here = ", ".join(alias for alias, at in aliases.items() if at == number)
-            table.add_row(one, str(number), here, version.manifest.created, _metrics(version))
-    if not table.row_count:
+            rows.append([one, str(number), here, version.manifest.created, _metrics(version)])
+    if not rows:
         what = f"no model {name!r}" if name else "no model"
         print(f"there is {what} in {registry.address}: penstock models train FILE makes one", file=sys.stderr)
         raise typer.Exit(1 if name else 0)
-    Console(soft_wrap=True).print(table)
+    show_columns(["model", "version", "aliases", "created", "metrics"], rows)
 
 
 @commands.command("show", epilog="Example: penstock models show card-fraud@champion")

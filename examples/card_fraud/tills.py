@@ -1,0 +1,71 @@
+"""Where the demonstration's payments are made: most reach the pipeline by Kafka, some by MQTT, a few by HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from examples.card_fraud.events import Payment
+from examples.card_fraud.ledger import Ledger
+from penstock.connectors import Http, Kafka, Message, Mqtt, Settings, Sink, Site
+from penstock.errors import Unavailable
+from penstock.pipeline.stand_in import stand_in
+
+
+class Tills:
+    """Sends payments, and notes in the ledger when each left and which were refused."""
+
+    def __init__(self, site: Site, settings: Settings, ledger: Ledger) -> None:
+        instead = stand_in(settings)
+        self.ledger = ledger
+        self.url = f"http://{settings.process.http_listen}/payments"
+        self._kafka: Sink = instead(Kafka("payments")).sink(site)
+        self._mqtt: Sink = instead(Mqtt("terminals/{terminal}/payments")).sink(site)
+        self._http: Sink = Http(self.url).sink(site)
+        self._encode = msgspec.json.Encoder().encode
+        self._sent = self._settled = 0
+
+    @property
+    def waiting(self) -> int:
+        """Payments that were handed over and not confirmed."""
+        return self._sent - self._settled
+
+    async def open(self) -> None:
+        """Connect."""
+        for sink in (self._kafka, self._mqtt, self._http):
+            await sink.open(self._report)
+
+    def take(self, payment: Payment) -> None:
+        """Send one payment the way its kind usually comes."""
+        self.ledger.sent(payment)
+        self._sent += 1
+        if payment.entry == "contactless" and self._sent % 3 == 0:
+            self._send(self._mqtt, f"terminals/{payment.terminal}/payments", payment)
+        elif payment.entry == "online" and self._sent % 5 == 0:
+            self._send(self._http, self.url, payment)
+        else:
+            self._send(self._kafka, "payments", payment)
+
+    def _send(self, sink: Sink, to: str, payment: Payment) -> None:
+        message = Message(
+            to,
+            self._encode(payment),
+            key=payment.card.encode(),
+            id=payment.id,
+            source="/examples/card-fraud",
+            type="payment",
+            time=payment.at or 0.0,
+        )
+        sink.send([message])
+
+    def _report(self, messages: Sequence[Message], error: BaseException | None) -> None:
+        self._settled += len(messages)
+        for message in messages:
+            if error is not None and not isinstance(error, Unavailable):
+                self.ledger.refuse(message.id)
+
+    async def close(self) -> None:
+        """Leave."""
+        for sink in (self._kafka, self._mqtt, self._http):
+            await sink.close()
