@@ -141,16 +141,20 @@ class Connection:
             self._link.send(asks)
 
     async def _connect(self) -> None:
+        client = await self._greet()
         link = Link(self.name, self._lost)
-        link.take(await self._greet())
+        link.take(client)
         self._link, self._down, self.problem = link, False, None
         self._connects += 1
         self._flush()
 
     async def _greet(self) -> AbstractConnection:
         """Open a socket, log in and choose the database, all of which is redis-py's."""
-        from redis import exceptions
-
+        try:
+            import hiredis  # noqa: F401 - the link parses with it
+            from redis import exceptions
+        except ImportError as error:
+            raise ConfigError(f"{self.name}: its client is not installed: pip install 'penstock[redis]'") from error
         client: Any = _client(self._url, self.name, self._timeout)
         try:
             await client.connect()

@@ -81,6 +81,9 @@ class Embedded:
             if self._claim(lock, ownership):
                 self._ownership = os.dup(ownership)
                 self._launch(program, lock)
+        except BaseException:
+            self.stop()
+            raise
         finally:
             # The server has the lock too, and so it is held for exactly as long as the server lives.
             os.close(lock)
@@ -148,7 +151,6 @@ class Embedded:
         )
         while not self._answers():
             if self._server.poll() is not None:
-                self.stop()
                 raise Unavailable("store", f"the embedded Valkey ended at once: {self._said(begin)} ({self.log})")
             time.sleep(0.005)
         self.owned = True

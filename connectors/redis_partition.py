@@ -53,8 +53,9 @@ class Holding:
         """How many entries lie up to the position, -1 where that is not known."""
         return self.count + (self.batches[0].finished() if self.batches else 0) if self.count >= 0 else -1
 
-    def open(self) -> int:
-        """How many entries were read and are not part of the finished prefix."""
+    def unfinished(self) -> int:
+        """How many entries were read, from the first one that is not finished."""
+        self.due()
         return sum(map(len, self.batches))
 
     def fence(self) -> None:

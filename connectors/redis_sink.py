@@ -63,11 +63,11 @@ class RedisSink:
         self._tally = Tally(settled)
 
     def send(self, messages: Sequence[Message]) -> None:
-        if self._tally is None or not messages:
-            return
+        if self._tally is None:
+            raise RuntimeError(f"redis:{self._stream}: the sink is not open")
         self._tally.left += len(messages)
         self._queue.extend(messages)
-        if self._task is None:
+        if self._task is None and self._queue:
             self._task = asyncio.get_running_loop().create_task(self._write())
 
     async def flush(self) -> None:

@@ -119,7 +119,7 @@ class RedisSource:
     async def _read(self) -> None:
         """Read once into `arrived`, when what was there has been taken."""
         await self._taken.wait()
-        due = [holding for holding in self._held.values() if not holding.fenced and holding.open() < SPAN]
+        due = [holding for holding in self._held.values() if not holding.fenced and holding.unfinished() < SPAN]
         if not due:
             await asyncio.sleep(PAUSE)
             return

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +17,7 @@ from penstock.connectors.reply import ReplyError
 from penstock.errors import ConfigError, Unavailable
 from tests.connectors.contract import PATIENCE, until
 from tests.servers import Redis
+from tests.servers.port import free_port
 
 
 @asynccontextmanager
@@ -149,6 +152,23 @@ async def test_a_database_and_a_socket_file_are_part_of_the_address() -> None:
         async with connected(f"unix://{path}?db=3") as connection, connected(server.address) as zero:
             await connection.ask(pack("SET", "a", "b"))
             assert await zero.ask(pack("GET", "a") + pack("SELECT", 3) + pack("GET", "a"), 3) == [None, b"OK", b"b"]
+
+
+async def test_tls_is_part_of_the_address(tmp_path: Path) -> None:
+    key, certificate, port = tmp_path / "key.pem", tmp_path / "certificate.pem", free_port()
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    make += ["-days", "2", "-subj", "/CN=test"]
+    make += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
+    await asyncio.to_thread(subprocess.run, make, check=True, capture_output=True)
+    settings = {"tls-port": str(port), "tls-cert-file": str(certificate), "tls-key-file": str(key)}
+    with Redis({**settings, "tls-auth-clients": "no"}):
+        address = f"rediss://127.0.0.1:{port}/0"
+        async with connected(f"{address}?ssl_ca_certs={certificate}") as connection:
+            value = bytes(1_000_000)
+            asked = connection.ask(pack("SET", "a", value) + pack("GET", "a"), 2)
+            assert await asked == [b"OK", value]
+        with pytest.raises(Unavailable, match=r"(?i)certificate.verify.failed"):
+            await Connection(address).open()
 
 
 async def test_without_a_server_opening_says_so(own_redis: Redis) -> None:
