@@ -14,7 +14,7 @@ from penstock.connectors.duration import D
 from penstock.errors import DeclarationError, Where
 from penstock.errors import caller as _caller
 from penstock.pipeline.graph import By, Graph, Order
-from penstock.stages.function import Batched, Call
+from penstock.stages.function import Batched, Call, F
 from penstock.stages.helper import Helper
 from penstock.stages.outcome import Retries
 
@@ -141,18 +141,17 @@ class Stream(Generic[T_co]):
     ) -> Stream[U]: ...
     @overload
     def transform(
-        self,
-        f: Callable[Concatenate[T_co, ...], Iterator[U]] | Callable[Concatenate[T_co, ...], AsyncIterator[U]],
-        *,
-        stage: str = "",
-        retry: Retries | None = None,
+        self, f: Callable[Concatenate[T_co, ...], Iterator[U]], *, stage: str = "", retry: Retries | None = None
     ) -> Stream[U]: ...
     @overload
     def transform(
-        self, f: Call[T_co, U] | Batched[T_co, U], *, stage: str = "", retry: Retries | None = None
+        self, f: Callable[Concatenate[T_co, ...], AsyncIterator[U]], *, stage: str = "", retry: Retries | None = None
     ) -> Stream[U]: ...
     @overload
-    def transform(
+    def transform(self, f: Callable[[T_co], U], *, stage: str = "", retry: Retries | None = None) -> Stream[U]: ...
+    # mypy takes this for the one before, which tells it what a lambda is given.
+    @overload
+    def transform(  # type: ignore[overload-cannot-match]
         self, f: Callable[Concatenate[T_co, ...], U], *, stage: str = "", retry: Retries | None = None
     ) -> Stream[U]: ...
     def transform(self, f: Any, *, stage: str = "", retry: Retries | None = None) -> Stream[Any]:
@@ -164,7 +163,7 @@ class Stream(Generic[T_co]):
     @overload
     def filter(
         self,
-        f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]],
+        f: F[T_co, bool] | F[T_co, Awaitable[bool]],
         *,
         stage: str = "",
     ) -> Stream[T_co]: ...
@@ -174,7 +173,7 @@ class Stream(Generic[T_co]):
 
     def split(
         self,
-        f: Callable[Concatenate[T_co, ...], bool] | Callable[Concatenate[T_co, ...], Awaitable[bool]],
+        f: F[T_co, bool] | F[T_co, Awaitable[bool]],
         *,
         stage: str = "",
     ) -> tuple[Stream[T_co], Stream[T_co]]:
@@ -187,17 +186,17 @@ class Stream(Generic[T_co]):
         """The events of one type of a union."""
         return self._then("of", "", type=kind)
 
-    def enrich(self, **names: Helper[Any] | Callable[Concatenate[T_co, ...], Any]) -> Stream[T_co]:
+    def enrich(self, **names: Helper[Any] | F[T_co, Any]) -> Stream[T_co]:
         """Add what is known about the event, under names that later functions ask for. All of one call run at once."""
         return self._then("enrich", "", names=names)
 
     def infer(
         self,
         ref: str,
-        features: Callable[Concatenate[T_co, ...], Any] | None = None,
+        features: F[T_co, Any] | None = None,
         *,
         name: str = "prediction",
-        fallback: Callable[Concatenate[T_co, ...], Prediction | float | str] | None = None,
+        fallback: F[T_co, Prediction | float | str] | None = None,
         deadline: D | None = None,
         challenger: str | None = None,
         share: float = 0.0,
@@ -227,7 +226,7 @@ class Stream(Generic[T_co]):
 
     def act(
         self,
-        f: Callable[Concatenate[T_co, ...], Any],
+        f: F[T_co, Any],
         *,
         to: Endpoint | Sequence[Endpoint],
         key: By = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Concatenate, Generic, TypeVar, overload
+from typing import Any, Concatenate, Generic, TypeAlias, TypeVar, overload
 
 from penstock.connectors.duration import D, seconds
 from penstock.errors import DeclarationError
@@ -15,6 +15,9 @@ U = TypeVar("U")
 V = TypeVar("V")
 T_contra = TypeVar("T_contra", contravariant=True)
 U_co = TypeVar("U_co", covariant=True)
+
+F: TypeAlias = Callable[[T], U] | Callable[Concatenate[T, ...], U]
+"""A user's function of a payload and of names. The first form is the second one's too; it says what a lambda takes."""
 
 
 class _Missing:
@@ -63,7 +66,7 @@ class Batched(Generic[T_contra, U_co]):
 
 @overload
 def call(
-    f: Callable[Concatenate[T, ...], Awaitable[U]],
+    f: F[T, Awaitable[U]],
     *,
     timeout: D | None = None,
     default: V,
@@ -73,7 +76,7 @@ def call(
 ) -> Call[T, U | V]: ...
 @overload
 def call(
-    f: Callable[Concatenate[T, ...], Awaitable[U]],
+    f: F[T, Awaitable[U]],
     *,
     timeout: D | None = None,
     cache: D | None = None,
@@ -82,7 +85,7 @@ def call(
 ) -> Call[T, U]: ...
 @overload
 def call(
-    f: Callable[Concatenate[T, ...], U],
+    f: F[T, U],
     *,
     timeout: D | None = None,
     default: V,
@@ -92,7 +95,7 @@ def call(
 ) -> Call[T, U | V]: ...
 @overload
 def call(
-    f: Callable[Concatenate[T, ...], U],
+    f: F[T, U],
     *,
     timeout: D | None = None,
     cache: D | None = None,
@@ -135,7 +138,7 @@ def call(
 
 
 def batched(
-    f: Callable[Concatenate[list[T], ...], Sequence[U] | Awaitable[Sequence[U]]],
+    f: F[list[T], Sequence[U] | Awaitable[Sequence[U]]],
     *,
     max: int = 64,
     timeout: D | None = None,
