@@ -9,23 +9,17 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
-from penstock.connectors.template import filler
-from penstock.connectors.template import names as braces
 from penstock.errors import Unavailable
-from penstock.pipeline import graph as nodes
+from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
-from penstock.pipeline.graph import Function, Graph
+from penstock.pipeline.graph import Graph
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
+from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
-from penstock.pipeline.trouble import Outages
-from penstock.stages.act import Acting, Target
-from penstock.stages.caller import Bounded, Caller, ListCaller
-from penstock.stages.function import MISSING
-from penstock.stages.inference import Inference, Predictor, fallen
-from penstock.stages.outcome import Reject
-from penstock.stages.payload import getter
+from penstock.pipeline.statistics import statistics
+from penstock.stages.inference import Predictor
 
 log = logging.getLogger("penstock")
 
@@ -72,7 +66,7 @@ class Engine:
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
         self._load = models
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._exits = AsyncExitStack()
         self._work: set[asyncio.Task[None]] = set()
         self.workers: list[asyncio.Task[None]] = []
@@ -86,7 +80,7 @@ class Engine:
 
     async def start(self) -> None:
         """Open everything and begin. A server that does not answer yet is waited for; a wrong setting raises."""
-        sources = [(node, self._endpoint(at)) for node in self.graph.sources for at in node.endpoints]
+        sources = [(node, self.endpoint(at)) for node in self.graph.sources for at in node.endpoints]
         opened = [(node, at.address, at.source(self.site)) for node, at in sources]
         sinks = self._sinks()
         await self._patiently("store", self.store.open)
@@ -125,7 +119,9 @@ class Engine:
             async with asyncio.timeout(grace):
                 await self.drained()
         except TimeoutError:
-            log.warning("%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace)
+            log.warning(
+                "%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace
+            )
         for task in [*self.workers, *self.pumps, *self._work]:
             task.cancel()
         await asyncio.gather(*self.workers, *self.pumps, *self._work, return_exceptions=True)
@@ -241,14 +237,19 @@ class Engine:
         lane = next((lane for lane in self.lanes if batch in lane.open), self.lanes[0])
         return lane.identify(batch, index, payload)
 
+    def names(self, lane: Lane) -> dict[str, Any]:
+        """Everything the written functions of a lane call, under the names they use."""
+        return Binding(self).names(lane)
+
     # -- opening -------------------------------------------------------------------------------------------------
 
     def _sinks(self) -> dict[str, Sink]:
         """One sink and one outbox for each endpoint that is acted to."""
         sinks: dict[str, Sink] = {}
-        for act in self.graph.acts:
-            for declared in act.to:
-                endpoint = self._endpoint(declared)
+        recorded = () if self.graph.record is None else (self.graph.record,)
+        for targets in (*(act.to for act in self.graph.acts), recorded):
+            for declared in targets:
+                endpoint = self.endpoint(declared)
                 if endpoint.address == "reply" or endpoint.address in sinks:
                     continue
                 sinks[endpoint.address] = sink = endpoint.sink(self.site)
@@ -284,109 +285,6 @@ class Engine:
         lane.trouble.undelivered(message, message.stage, error)
         lane.unhold(message)
 
-    def names(self, lane: Lane) -> dict[str, Any]:
-        """Everything the written functions of a lane call, under the names they use."""
-        names = lane.engine_names() | {f"r_{name}": resource for name, resource in self.resources.items()}
-        for node in self.graph:
-            match node:
-                case nodes.Transform() | nodes.Filter():
-                    names |= self._function(node.function, str(node.id))
-                    names[f"nothing{node.id}"] = _nothing(node.stage)
-                case nodes.Of():
-                    names[f"type{node.id}"] = node.type
-                case nodes.Enrich():
-                    for name, item in node.items:
-                        names |= self._item(item, f"{node.id}_{name}")
-                case nodes.Infer():
-                    names |= self._inference(node)
-                case nodes.Act():
-                    names |= self._function(node.function, str(node.id))
-                    names[f"build{node.id}"] = self._acting(node, lane).build
-        return names
-
-    def _function(self, function: Function | None, tag: str) -> dict[str, Any]:
-        if function is None:
-            return {}
-        names: dict[str, Any] = {f"f{tag}": function.target}
-        if function.many:
-            many = ListCaller(
-                function.target,
-                function.takes,
-                clock=self.clock,
-                coroutine=function.kind == "coroutine",
-                max=function.max,
-                timeout=function.timeout,
-                thread=function.thread,
-            )
-            return names | {f"ask{tag}": many.ask, f"ask_many{tag}": many.ask_many}
-        if not function.inline:
-            one = Caller(
-                function.target,
-                function.takes,
-                clock=self.clock,
-                coroutine=function.kind == "coroutine",
-                timeout=function.timeout,
-                default=function.default,
-                cache=function.cache,
-                thread=function.thread,
-            )
-            names[f"ask{tag}"] = one.ask
-        return names
-
-    def _item(self, item: Any, tag: str) -> dict[str, Any]:
-        if isinstance(item, Function):
-            return self._function(item, tag)
-        asker: Any = item.open(self.store)
-        default = getattr(item, "default", MISSING)
-        names = {f"question{tag}": asker.question}
-        if default is not MISSING and self.graph.latency_budget is not None:
-            asker = Bounded(asker, default, self.clock)
-        return names | {f"ask{tag}": asker.ask, f"ask_many{tag}": asker.ask_many}
-
-    def _inference(self, node: nodes.Infer) -> dict[str, Any]:
-        def loaded(ref: str | None) -> Any:
-            if ref is None:
-                return None
-            predictor, rows = self.models[ref]
-            kind = node.features_type
-            if node.many and getattr(kind, "__origin__", None) is list:
-                kind = kind.__args__[0]
-            return predictor, rows(kind)
-
-        tag = str(node.id)
-        inference = Inference(
-            loaded(node.model),
-            clock=self.clock,
-            challenger=loaded(node.challenger),
-            share=node.share,
-            shadow=loaded(node.shadow),
-            many=node.many,
-        )
-        names = {f"question{tag}": inference.question, f"ask{tag}": inference.ask, f"ask_many{tag}": inference.ask_many}
-        if node.features is not None:
-            names |= {f"f{tag}": node.features.target} | self._function(node.features, tag) | names
-        if node.fallback is not None:
-            names |= {f"fallback{tag}": node.fallback.target, f"fallen{tag}": fallen}
-        return names
-
-    def _acting(self, node: nodes.Act, lane: Lane) -> Acting:
-        targets = []
-        for declared in node.to:
-            if declared.address == "reply":
-                targets.append(Target(_reply, "reply", None))
-                continue
-            endpoint = self._endpoint(declared)
-            _, _, to = endpoint.address.partition(":")
-            targets.append(Target(self.outboxes[endpoint.address].push, to, filler(to) if braces(to) else None))
-        return Acting(
-            node.stage,
-            self.graph.name,
-            targets,
-            key=None if node.key is None else _first_of(node.key),
-            identify=lane.identify,
-            clock=self.clock.time,
-        )
-
     # -- seen from outside ---------------------------------------------------------------------------------------
 
     def problems(self) -> list[str]:
@@ -404,62 +302,4 @@ class Engine:
 
     def statistics(self) -> dict[str, Mapping[str, float]]:
         """The engine's counts, by metric and name."""
-        events = {lane.source.stage: lane.received for lane in self.lanes}
-        filtered: dict[str, float] = {}
-        failures: dict[str, float] = {}
-        for lane in self.lanes:
-            for node in self.graph:
-                if lane.counts[node.id]:
-                    name = node.stage or f"{node.kind} {node.id}"
-                    filtered[name] = filtered.get(name, 0) + lane.counts[node.id]
-            for stage, count in lane.trouble.failures.items():
-                failures[stage] = failures.get(stage, 0) + count
-        lags = {address: source.lag() for address, (_, source) in self.sources.items()}
-        store = getattr(self.store, "statistics", dict)()
-        models = {ref: getattr(predictor, "statistics", dict)() for ref, (predictor, _) in self.models.items()}
-        return {
-            "events": events,
-            "actions": {address: box.confirmed for address, box in self.outboxes.items()},
-            "filtered": filtered,
-            "failures": failures,
-            "retries": {self.graph.name: sum(lane.trouble.retries for lane in self.lanes)},
-            "dead_letters": {self.graph.name: self.letters.written},
-            "in_flight": {lane.source.stage: lane.in_flight for lane in self.lanes},
-            "unconfirmed": {address: box.unsettled for address, box in self.outboxes.items()},
-            "lag": {address: lag for address, lag in lags.items() if lag is not None},
-            "outage": dict.fromkeys(self.outages.down, 1),
-            "store": {name: value for name, value in _mapping(store).items() if isinstance(value, int | float)},
-            "model_batch": {ref: float(_mapping(found).get("mean_batch", 0.0)) for ref, found in models.items()},
-        }
-
-
-def _mapping(statistics: Any) -> Mapping[str, Any]:
-    if isinstance(statistics, Mapping):
-        return statistics
-    return {name: getattr(statistics, name) for name in getattr(statistics, "__slots__", ()) or vars(statistics)}
-
-
-def _reply(message: Message) -> None:
-    """Keep a reply with its record: the waiting sender gets it when the event is finished."""
-    answers = message.batch.answers.setdefault(message.index, [])
-    if isinstance(answers, list):
-        answers.append(message)
-    message.batch.settle(message.index)
-
-
-def _first_of(by: Any) -> Callable[[Any, Any], Any]:
-    """Read a key from the action's data, else from the payload."""
-
-    def read(data: Any, payload: Any) -> Any:
-        for one in (data, payload):
-            try:
-                return getter(by, isinstance(one, Mapping))(one)
-            except (AttributeError, KeyError, TypeError):
-                continue
-        raise Reject(f"neither the action nor the payload has the key {by!r}")
-
-    return read
-
-
-def _nothing(stage: str) -> Reject:
-    return Reject(f"{stage!r} returned None: to drop events use .filter(...), or yield the ones to keep")
+        return statistics(self)

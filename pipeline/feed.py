@@ -53,8 +53,10 @@ class Feed:
     async def hungry(self) -> None:
         """Wait until more records are wanted: the backpressure that sources feel."""
         while len(self.batches) > 1 or (self.batches and self.shut()):
-            self._hungry = asyncio.get_running_loop().create_future()
-            await self._hungry
+            if self._hungry is None or self._hungry.done():
+                self._hungry = asyncio.get_running_loop().create_future()
+            # Several sources wait here; one that is cancelled leaves the others waiting.
+            await asyncio.shield(self._hungry)
 
     # -- the slots' side -----------------------------------------------------------------------------------------
 
@@ -142,9 +144,7 @@ class Feed:
         self.wake()
 
 
-def keys_of(
-    order: str, get: Callable[[Any], Any] | None, name: str
-) -> Callable[[Any, Batch, int], Any]:
+def keys_of(order: str, get: Callable[[Any], Any] | None, name: str) -> Callable[[Any, Batch, int], Any]:
     """How an event's order key is found: the declared field, else the record's own; None where there is no order."""
     if order == "none" and get is None:
         return lambda payload, batch, index: None

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any
 
 import msgspec
 
-from penstock.connectors import Batch, Endpoint, Event, Message, Partition, Refusal, Settings, Settled, Site, Store
+from penstock.connectors import Batch, Endpoint, Event, Message, Refusal, Settings, Site
 from penstock.connectors.duration import D, seconds
 from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.template import matcher
-from penstock.models.prediction import Prediction
-from penstock.pipeline import graph as nodes
 from penstock.pipeline.clock import ManualClock
 from penstock.pipeline.declaration import Pipeline
 from penstock.pipeline.engine import Engine, Model
-from penstock.pipeline.graph import Function, Graph
-from penstock.pipeline.letters import Letter, Letters
+from penstock.pipeline.letters import Letter
+from penstock.pipeline.stands import Answers, Inlet, KeptLetters, Outlet, Record, Stand
+from penstock.pipeline.stubs import stubbed
 from penstock.stages.payload import encode
 
 _PATIENCE = 5.0
@@ -63,128 +62,6 @@ class Outcome:
         return [one.data for one in self.sent]
 
 
-class _Record(Batch):
-    """A batch of one event that a test sent."""
-
-    __slots__ = ("described",)
-
-    def __init__(self, described: Event, value: Any, key: str, captures: dict[str, str] | None, waited: bool, now: float) -> None:
-        super().__init__(
-            Partition(described.topic),
-            [value],
-            keys=[key or None],
-            captures=None if captures is None else [captures],
-            waited=waited,
-            received=now,
-        )
-        self.described = described
-
-    def event(self, index: int) -> Event:
-        return self.described
-
-
-class _Inlet:
-    """A source that tests put events into."""
-
-    problem: str | None = None
-
-    def __init__(self) -> None:
-        self._waiting: asyncio.Queue[Batch | None] = asyncio.Queue()
-
-    async def open(self) -> None:
-        """Nothing to connect to."""
-
-    async def receive(self) -> Sequence[Batch]:
-        batch = await self._waiting.get()
-        return [] if batch is None else [batch]
-
-    def put(self, batch: Batch) -> None:
-        self._waiting.put_nowait(batch)
-
-    def stop(self) -> None:
-        self._waiting.put_nowait(None)
-
-    async def confirm(self) -> None:
-        """Nobody asks."""
-
-    async def close(self) -> None:
-        self.stop()
-
-    def lag(self) -> int | None:
-        return self._waiting.qsize()
-
-
-class _Outlet:
-    """A sink that keeps what it was given."""
-
-    problem: str | None = None
-    ordered = True
-
-    def __init__(self, kept: list[Message]) -> None:
-        self.kept = kept
-        self._settled: Settled | None = None
-
-    async def open(self, settled: Settled) -> None:
-        self._settled = settled
-
-    def send(self, messages: Sequence[Message]) -> None:
-        assert self._settled is not None
-        self.kept += messages
-        asyncio.get_running_loop().call_soon(self._settled, list(messages), None)
-
-    async def flush(self) -> None:
-        await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        """Nothing to leave."""
-
-
-@dataclass(frozen=True)
-class _Stand:
-    """The endpoint in memory that stands for a declared one."""
-
-    address: str
-    inlet: _Inlet
-    outlet: _Outlet
-
-    def source(self, site: Site) -> _Inlet:
-        return self.inlet
-
-    def sink(self, site: Site) -> _Outlet:
-        return self.outlet
-
-
-class _Answers:
-    """A model made of a test's own function or constant."""
-
-    def __init__(self, answer: Any, ref: str) -> None:
-        self.answer = answer
-        self.name, _, self.version = ref.partition("@")
-
-    async def predict(self, row: Any) -> Prediction:
-        found = self.answer(row) if callable(self.answer) else self.answer
-        if isinstance(found, Prediction):
-            return found
-        if isinstance(found, str):
-            return Prediction(0.0, found, {}, self.name, self.version)
-        return Prediction(float(found), "", {}, self.name, self.version)
-
-    async def predict_many(self, rows: Sequence[Any]) -> list[Prediction | BaseException]:
-        return list(await asyncio.gather(*(self.predict(row) for row in rows), return_exceptions=True))
-
-
-class _Letters(Letters):
-    """Dead letters that a test can look at without waiting."""
-
-    def __init__(self, store: Store, pipeline: str) -> None:
-        super().__init__(store, pipeline)
-        self.kept: list[Letter] = []
-
-    async def write(self, letter: Letter) -> None:
-        await super().write(letter)
-        self.kept.append(letter)
-
-
 class Harness:
     """A pipeline at work inside a test. Made by `harness`."""
 
@@ -197,15 +74,15 @@ class Harness:
         start: datetime | float,
     ) -> None:
         self.clock = ManualClock(start.timestamp() if isinstance(start, datetime) else start)
-        self.graph = _stubbed(pipeline.build(), stub)
+        self.graph = stubbed(pipeline.build(), stub)
         self.store = MemoryStore(self.clock.time)
         self.messages: list[Message] = []
-        self._stands: dict[str, _Stand] = {}
+        self._stands: dict[str, Stand] = {}
         self._models = models
         self._known = dict(store)
         site = Site(Settings({}), pipeline=self.graph.name)
         self.engine = Engine(self.graph, site, self.store, models=self._model, clock=self.clock, endpoint=self._stand)
-        self.engine.letters = self._letters = _Letters(self.store, site.group)
+        self.engine.letters = self._letters = KeptLetters(self.store, site.group)
         self._count = 0
 
     async def __aenter__(self) -> Harness:
@@ -214,7 +91,9 @@ class Harness:
         await self.engine.start()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         await self.engine.stop(grace=0.0 if self._parked else 1.0)
 
     async def put(self, key: str, value: Any) -> None:
@@ -243,9 +122,11 @@ class Harness:
         self._count += 1
         value = payload if isinstance(payload, bytes) or payload is None else encode(payload)
         topic = (to or endpoint).address.partition(":")[2]
-        described = Event(id or f"{topic}/{self._count}", f"/{topic}", key=key, topic=topic, headers=headers or {}, data=value)
+        described = Event(
+            id or f"{topic}/{self._count}", f"/{topic}", key=key, topic=topic, headers=headers or {}, data=value
+        )
         waited = endpoint.address.startswith("http:")
-        batch = _Record(described, value, key, captures, waited, self.clock.monotonic())
+        batch = Record(described, value, key, captures, waited, self.clock.monotonic())
         stand.inlet.put(batch)
         await self._until(lambda: batch.left == 0 or (batch.taken == 1 and self._parked))
         return self._outcome(batch)
@@ -282,7 +163,9 @@ class Harness:
     def _parked(self) -> bool:
         """Whether something in trouble waits for the clock and nothing else moves."""
         lanes = self.engine.lanes
-        return any(lane.trouble.flights for lane in lanes) and all(lane.quiet for lane in lanes) and not self.engine.busy
+        return (
+            any(lane.trouble.flights for lane in lanes) and all(lane.quiet for lane in lanes) and not self.engine.busy
+        )
 
     def _all(self) -> list[Message]:
         return [message for stand in self._stands.values() for message in stand.outlet.kept]
@@ -291,14 +174,15 @@ class Harness:
         if endpoint.address == "reply":
             return endpoint
         if endpoint.address not in self._stands:
-            self._stands[endpoint.address] = _Stand(endpoint.address, _Inlet(), _Outlet([]))
+            self._stands[endpoint.address] = Stand(endpoint.address, Inlet(), Outlet([]))
         return self._stands[endpoint.address]
 
-    def _inlet(self, to: Endpoint | None) -> tuple[_Stand, Endpoint, dict[str, str] | None]:
+    def _inlet(self, to: Endpoint | None) -> tuple[Stand, Endpoint, dict[str, str] | None]:
         declared = [endpoint for node in self.graph.sources for endpoint in node.endpoints]
         if to is None:
             if len(declared) > 1:
-                raise ValueError(f"the pipeline has several sources: say which with to=, one of {', '.join(one.address for one in declared)}")
+                names = ", ".join(one.address for one in declared)
+                raise ValueError(f"the pipeline has several sources: say which with to=, one of {names}")
             return self._stands[declared[0].address], declared[0], None
         for endpoint in declared:
             if endpoint.address == to.address:
@@ -307,12 +191,16 @@ class Harness:
             found = matcher(endpoint.address).fullmatch(to.address)
             if found is not None:
                 return self._stands[endpoint.address], endpoint, found.groupdict()
-        raise ValueError(f"{to.address} is no source of this pipeline; it has {', '.join(one.address for one in declared)}")
+        raise ValueError(
+            f"{to.address} is no source of this pipeline; it has {', '.join(one.address for one in declared)}"
+        )
 
     async def _model(self, ref: str) -> Model:
         if ref not in self._models:
-            raise ValueError(f"the pipeline asks for {ref}: give the harness one, models={{{ref!r}: lambda features: 0.5}}")
-        return _Answers(self._models[ref], ref), lambda kind: lambda features: features
+            raise ValueError(
+                f"the pipeline asks for {ref}: give the harness one, models={{{ref!r}: lambda features: 0.5}}"
+            )
+        return Answers(self._models[ref], ref), lambda kind: lambda features: features
 
     async def _until(self, done: Callable[[], bool]) -> None:
         """Let the engine run until `done`. Raises TimeoutError where nothing moves for seconds of real time."""
@@ -323,13 +211,15 @@ class Harness:
             turns += 1
             await asyncio.sleep(0 if turns < 1000 else 0.001)
             if loop.time() > limit:
-                raise TimeoutError("the event did not finish: does a stage wait for a time-out? Move the clock with advance()")
+                raise TimeoutError(
+                    "the event did not finish: does a stage wait for a time-out? Move the clock with advance()"
+                )
             for task in (*self.engine.workers, *self.engine.pumps):
                 if task.done() and not task.cancelled() and task.exception() is not None:
                     task.result()
 
     async def _settle(self) -> None:
-        """Let everything run that does not wait for the clock; a slot inside a time-out does, so it is not waited for."""
+        """Let everything run that does not wait for the clock. A slot inside a time-out does: it is not waited for."""
         for _ in range(1000):
             await asyncio.sleep(0)
             if not self.engine.busy and all(lane.quiet for lane in self.engine.lanes):
@@ -396,33 +286,3 @@ def _plain(value: Any) -> bytes | str | int | float:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, bytes | str | int | float) else msgspec.json.encode(value)
-
-
-def _stubbed(graph: Graph, stub: Mapping[Callable[..., Any], Callable[..., Any]]) -> Graph:
-    """The graph with other functions in the place of those named. A stub that nothing uses is a mistake."""
-    used: set[Callable[..., Any]] = set()
-
-    def swap(function: Function | None) -> Function | None:
-        if function is None or function.target not in stub:
-            return function
-        used.add(function.target)
-        target = stub[function.target]
-        return replace(function, target=target, kind="coroutine" if asyncio.iscoroutinefunction(target) else "plain")
-
-    def one(node: nodes.Node) -> nodes.Node:
-        match node:
-            case nodes.Transform() | nodes.Filter() | nodes.Act():
-                return replace(node, function=swap(node.function))
-            case nodes.Enrich():
-                return replace(node, items=tuple((name, swap(item) if isinstance(item, Function) else item) for name, item in node.items))
-            case nodes.Infer():
-                return replace(node, features=swap(node.features), fallback=swap(node.fallback))
-        return node
-
-    if not stub:
-        return graph
-    stubbed = replace(graph, nodes=tuple(one(node) for node in graph.nodes))
-    unused = [getattr(function, "__name__", repr(function)) for function in stub if function not in used]
-    if unused:
-        raise ValueError(f"nothing in the pipeline calls {', '.join(unused)}: stub the function itself, as the declaration names it")
-    return stubbed

@@ -12,8 +12,9 @@ from penstock.connectors.template import names as braces
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.feed import Feed, keys_of
+from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Program
-from penstock.pipeline.trouble import Flight, Host, Outages, Trouble, fatal
+from penstock.pipeline.trouble import Flight, Host, Trouble, fatal
 from penstock.stages.act import Sent
 from penstock.stages.helper import Failure
 from penstock.stages.payload import admits_none, decoder, getter, is_mapping, text_of
@@ -303,5 +304,3 @@ def _next_slice(size: int, took: float) -> int:
     """The number of events that would have taken about a millisecond, changed by at most a factor of two."""
     wanted = int(size * SLICE_SECONDS / max(took, 1e-6))
     return max(16, min(wanted, size * 2, 4096)) if wanted > size // 2 else max(16, size // 2)
-
-

@@ -24,7 +24,11 @@ class Metrics:
         self.engine = engine
         self.registry = CollectorRegistry()
         self.stage = Histogram(
-            "penstock_stage_seconds", "Time in a stage, of sampled events", ["pipeline", "stage"], registry=self.registry, buckets=_BUCKETS
+            "penstock_stage_seconds",
+            "Time in a stage, of sampled events",
+            ["pipeline", "stage"],
+            registry=self.registry,
+            buckets=_BUCKETS,
         )
         self.decision = Histogram(
             "penstock_decision_seconds",
@@ -35,7 +39,9 @@ class Metrics:
         )
         self.registry.register(self)
         name = engine.graph.name
-        self._stages = {node.id: self.stage.labels(name, node.stage or f"{node.kind} {node.id}") for node in engine.graph}
+        self._stages = {
+            node.id: self.stage.labels(name, node.stage or f"{node.kind} {node.id}") for node in engine.graph
+        }
         self._decision = self.decision.labels(name)
 
     def observe(self, node: int, seconds: float) -> None:

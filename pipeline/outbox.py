@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+
 from penstock.connectors import Message, Sink
 from penstock.errors import Unavailable
 from penstock.pipeline.clock import Clock
@@ -117,4 +118,3 @@ class Outbox:
     @property
     def idle(self) -> bool:
         return not self._buffer and self.unsettled == 0
-

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Any
 
-from penstock.pipeline.code import At, Form, Point, Text, Writer, form_of
+from penstock.pipeline.code import FORMS, At, Form, Point, Slot, Text, form_of
 from penstock.pipeline.graph import Graph, Node, Source
 
 
@@ -39,15 +39,19 @@ class Program:
         self.points: dict[CodeType, Mapping[int, Point]] = {}
         self.run = self._bind(self._write(timed=False), "")
         self.timed = self._bind(self._write(timed=True), "timed")
-        self.admit = self._bind(Writer(graph, source, self.form).admit(), "admit")
+        self.admit = self._bind(Slot(graph, source).admit(), "admit")
         self._resumes: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def resume(self, found: Found) -> Callable[..., Any]:
         """A coroutine function that goes on from the stage that failed, with the scope it had."""
         shape = (found.node, tuple(name for name, _ in found.scope), len(found.path))
         if shape not in self._resumes:
-            at = At("v", {name: f"s_{name}" for name, _ in found.scope}, tuple(f"p{number}" for number in range(len(found.path))))
-            writer = Writer(self.graph, self.source, "slot", holding=self.holding)
+            at = At(
+                "v",
+                {name: f"s_{name}" for name, _ in found.scope},
+                tuple(f"p{number}" for number in range(len(found.path))),
+            )
+            writer = Slot(self.graph, self.source, holding=self.holding)
             node = self.graph.node(found.node)
             self._resumes[shape] = self._bind(writer.resume(node, at), f"resume {node.stage or node.id}")
         return self._resumes[shape]
@@ -69,8 +73,7 @@ class Program:
         return Found(point.node, values.get(point.payload), scope, path, values.get("v0"))
 
     def _write(self, *, timed: bool) -> Text:
-        writer = Writer(self.graph, self.source, self.form, timed=timed, holding=self.holding)
-        return {"loop": writer.loop, "wave": writer.wave, "slot": writer.slot}[self.form]()
+        return FORMS[self.form](self.graph, self.source, timed=timed, holding=self.holding).write()
 
     def _bind(self, text: Text, variant: str) -> Callable[..., Any]:
         """Compile the text under a name of its own, which tracebacks and debuggers can show the lines of."""
@@ -88,6 +91,4 @@ class Program:
 def text_of(graph: Graph, source: Node) -> str:
     """The text that would run for a source, for people to read (`penstock graph --code`)."""
     assert isinstance(source, Source)
-    form = form_of(graph, source)
-    writer = Writer(graph, source, form)
-    return str({"loop": writer.loop, "wave": writer.wave, "slot": writer.slot}[form]())
+    return str(FORMS[form_of(graph, source)](graph, source).write())

@@ -15,14 +15,12 @@ from penstock.errors import BadEvent, PenstockError, Unavailable, Undeliverable
 from penstock.pipeline.clock import Clock
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters import Letter, Letters, as_text, users_line
+from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Found, Program
 from penstock.stages.outcome import Reject, Retries, Retry
 from penstock.stages.payload import refused, text_of
 
 log = logging.getLogger("penstock")
-
-FIRST_PROBE = 0.1
-LONGEST_PROBE = 5.0
 
 
 class Part:
@@ -66,55 +64,6 @@ class Host(Protocol):
     def event_id(self, batch: Batch, index: int, payload: Any) -> str: ...
 
 
-class Outages:
-    """Which dependencies are down, since when, and the work that waits for each.
-
-    One piece of waiting work at a time probes; when it gets through, everything else goes on.
-    """
-
-    def __init__(self, clock: Clock, wake: Callable[[], None]) -> None:
-        self.clock = clock
-        self.wake = wake
-        self.down: dict[str, tuple[float, str]] = {}
-        self._waiting: dict[str, list[Callable[[], None]]] = defaultdict(list)
-        self._delay: dict[str, float] = {}
-        self._probing: set[str] = set()
-
-    def report(self, dependency: str, error: Unavailable) -> None:
-        """This dependency does not answer."""
-        if dependency not in self.down:
-            log.warning("%s is not available (%s): nothing new is read until it answers", dependency, error.reason)
-            self.down[dependency] = (self.clock.time(), error.reason)
-
-    def hold(self, dependency: str, error: Unavailable, again: Callable[[], None]) -> None:
-        """Run `again` when the dependency is back, or as the probe that finds out."""
-        self.report(dependency, error)
-        self._waiting[dependency].append(again)
-        if dependency not in self._probing:
-            self._probing.add(dependency)
-            delay = self._delay.get(dependency, FIRST_PROBE)
-            self._delay[dependency] = min(delay * 2, LONGEST_PROBE)
-            self.clock.call_later(delay, lambda: self._probe(dependency))
-
-    def clear(self, dependency: str) -> None:
-        """The dependency answered."""
-        since = self.down.pop(dependency, None)
-        self._delay.pop(dependency, None)
-        if since is not None:
-            log.warning("%s is available again, after %.1f s", dependency, self.clock.time() - since[0])
-        for again in self._waiting.pop(dependency, []):
-            again()
-        self.wake()
-
-    def _probe(self, dependency: str) -> None:
-        self._probing.discard(dependency)
-        waiting = self._waiting.get(dependency)
-        if waiting:
-            waiting.pop(0)()
-        elif dependency in self.down:
-            self.clear(dependency)
-
-
 class Trouble:
     """Failures of one source's events."""
 
@@ -131,7 +80,14 @@ class Trouble:
     # -- called by the written functions -------------------------------------------------------------------------
 
     def failed(
-        self, error: BaseException, flight: Flight | None, batch: Batch, index: int, out: Any, payload: Any = None, key: Any = None
+        self,
+        error: BaseException,
+        flight: Flight | None,
+        batch: Batch,
+        index: int,
+        out: Any,
+        payload: Any = None,
+        key: Any = None,
     ) -> Flight:
         """Note where an event failed. Raises `error` again where it is not the event's but the process's end."""
         if fatal(error):
@@ -141,7 +97,9 @@ class Trouble:
         if flight is None:
             origin = payload if payload is not None else found.origin
             flight = Flight(self, batch, index, key, None if found.node == self._source else origin, out)
-        flight.parts.append(Part(found, self._about_the_key(error, found.origin) if found.node == self._source else error))
+        flight.parts.append(
+            Part(found, self._about_the_key(error, found.origin) if found.node == self._source else error)
+        )
         return flight
 
     def refuse(self, error: BaseException, batch: Batch, index: int) -> None:
@@ -183,7 +141,7 @@ class Trouble:
         error, retries = part.error, self._retries(part)
         if isinstance(error, Unavailable):
             self.outages.hold(error.dependency, error, lambda: self._again(flight, part))
-        elif self._final(part, retries) or self.host.stopping and flight.batch.waited:
+        elif self._final(part, retries) or (self.host.stopping and flight.batch.waited):
             self.host.spawn(self._kept(flight, part))
         else:
             delay = error.after if isinstance(error, Retry) else retries.delay(part.attempts, random.random())
@@ -203,8 +161,7 @@ class Trouble:
         error = part.error
         if part.found.node == self._source or isinstance(error, Reject | BadEvent | Undeliverable):
             return True
-        worth = isinstance(error, Retry) or isinstance(error, retries.on)
-        return not worth or part.attempts >= retries.attempts
+        return not isinstance(error, (Retry, *_kinds(retries))) or part.attempts >= retries.attempts
 
     def _retries(self, part: Part) -> Retries:
         return self.host.graph.node(part.found.node).retry or self.host.graph.retry
@@ -222,7 +179,17 @@ class Trouble:
         run = self.program.resume(found)
         values = [value for _, value in found.scope]
         async with self.room:
-            await run(flight, flight.batch, flight.index, flight.payload, flight.key, flight.out, found.payload, *values, *found.path)
+            await run(
+                flight,
+                flight.batch,
+                flight.index,
+                flight.payload,
+                flight.key,
+                flight.out,
+                found.payload,
+                *values,
+                *found.path,
+            )
         for one in flight.parts:
             if one.found.node == found.node and one.found.path == found.path:
                 one.attempts = part.attempts + (0 if isinstance(one.error, Unavailable) else 1)
@@ -309,6 +276,10 @@ class Trouble:
         return node.stage or f"{node.kind} {node.id}"
 
 
+def _kinds(retries: Retries) -> tuple[type[Exception], ...]:
+    return retries.on if isinstance(retries.on, tuple) else (retries.on,)
+
+
 def fatal(error: BaseException) -> bool:
     """Whether this is not the event's failure but the end of the task or the process."""
     if isinstance(error, GeneratorExit | KeyboardInterrupt):
@@ -321,7 +292,13 @@ def fatal(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     text = str(error)
-    return text if isinstance(error, PenstockError) and text else f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return (
+        text
+        if isinstance(error, PenstockError) and text
+        else f"{type(error).__name__}: {text}"
+        if text
+        else type(error).__name__
+    )
 
 
 def _refusal(error: BaseException) -> Refusal:

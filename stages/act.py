@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from penstock.connectors import Action, Batch, Message
-from penstock.stages.payload import encode, text_of
+from penstock.stages.payload import encode, encode_any, text_of
 
 Push = Callable[[Message], None]
 Sent = list[tuple[Push, Message]]
@@ -47,6 +47,7 @@ class Acting:
         clock: Callable[[], float],
     ) -> None:
         self.stage = stage
+        self.pipeline = pipeline
         self.source = f"/penstock/{pipeline}"
         self.type = f"{pipeline}.{stage}"
         self.targets = tuple(targets)
@@ -55,7 +56,15 @@ class Acting:
         self.clock = clock
 
     def build(
-        self, out: Sent, batch: Batch, index: int, origin: Any, key: Any, payload: Any, result: Any, path: tuple[int, ...]
+        self,
+        out: Sent,
+        batch: Batch,
+        index: int,
+        origin: Any,
+        key: Any,
+        payload: Any,
+        result: Any,
+        path: tuple[int, ...],
     ) -> None:
         """Append the messages for `result` to `out`; a list is one action for each of its elements."""
         identity = f"{self.identify(batch, index, origin)}/{self.stage}"
@@ -97,3 +106,43 @@ class Acting:
                 stage=self.stage,
             )
             out.append((target.push, message))
+
+
+class Recording:
+    """Builds the record of a decision: what the event was, what was found out about it, and what was decided.
+
+    Records are for building datasets, so what JSON cannot hold is written as its `repr` rather than refused.
+    """
+
+    def __init__(self, acting: Acting, target: Target) -> None:
+        self.acting = Acting(
+            acting.stage,
+            acting.pipeline,
+            [target],
+            key=None,
+            identify=acting.identify,
+            clock=acting.clock,
+        )
+        self.acting.type = f"{acting.type}.record"
+
+    def build(
+        self,
+        out: Sent,
+        batch: Batch,
+        index: int,
+        origin: Any,
+        key: Any,
+        payload: Any,
+        result: Any,
+        path: tuple[int, ...],
+        found: dict[str, Any],
+    ) -> None:
+        """Append the record to `out`. It shares the id of the decision, followed by `.record`."""
+        decided = [
+            one.data if one.__class__ is Action else one for one in (result if isinstance(result, list) else [result])
+        ]
+        record = {"stage": self.acting.stage, "payload": payload, "found": found, "actions": decided}
+        before = len(out)
+        self.acting.build(out, batch, index, origin, key, payload, encode_any(record), path)
+        for _, message in out[before:]:
+            message.id += ".record"

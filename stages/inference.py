@@ -103,7 +103,9 @@ class Inference:
         assert self.shadow is not None
         predictor, rows = self.shadow
         try:
-            asked = asyncio.ensure_future(predictor.predict_many([rows(one) for one in (features if self.many else [features])]))
+            asked = asyncio.ensure_future(
+                predictor.predict_many([rows(one) for one in (features if self.many else [features])])
+            )
         except Exception:
             return
         self._shadows.add(asked)

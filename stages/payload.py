@@ -107,6 +107,21 @@ def encode(value: Any) -> bytes:
     return value if value.__class__ is bytes else _ENCODER.encode(value)
 
 
+_ANY = msgspec.json.Encoder(enc_hook=lambda value: _builtin_or_repr(value))
+
+
+def encode_any(value: Any) -> bytes:
+    """Anything as JSON bytes: what JSON cannot hold, as its `repr`."""
+    return _ANY.encode(value)
+
+
+def _builtin_or_repr(value: Any) -> Any:
+    try:
+        return _builtin(value)
+    except TypeError:
+        return repr(value)
+
+
 def _builtin(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")

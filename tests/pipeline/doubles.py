@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.connectors import Endpoint, Message, Settings, Settled, Site, Sink, Source, Store
+from penstock.connectors import Endpoint, Message, Settings, Settled, Sink, Site, Source, Store
 from penstock.connectors.memory import Memory
 from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.topics import Topic, Topics
@@ -21,7 +21,7 @@ class ScriptedSink:
 
     problem: str | None = None
 
-    def __init__(self, answer: Callable[[Message], BaseException | None | str], ordered: bool) -> None:
+    def __init__(self, answer: Callable[[Message], BaseException | str | None], ordered: bool) -> None:
         self.answer = answer
         self.ordered = ordered
         self.taken: list[Message] = []
@@ -75,7 +75,10 @@ class Scripted:
 
 
 def scripted(
-    name: str = "out", answer: Callable[[Message], BaseException | None | str] = lambda message: None, *, ordered: bool = True
+    name: str = "out",
+    answer: Callable[[Message], BaseException | str | None] = lambda message: None,
+    *,
+    ordered: bool = True,
 ) -> tuple[Endpoint, ScriptedSink]:
     """An endpoint and the sink behind it."""
     sink = ScriptedSink(answer, ordered)

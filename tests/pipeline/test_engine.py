@@ -309,8 +309,7 @@ async def test_a_generator_makes_children_with_ids_of_their_own(form: str) -> No
     made, stream = pipeline(form)
 
     def each(step: Step) -> Iterator[str]:
-        for letter in step.fate:
-            yield letter
+        yield from step.fate
 
     stream.transform(each).act(lambda letter: letter, to=Memory("out"), stage="say")
     async with harness(made) as h:
@@ -631,6 +630,23 @@ async def test_the_latency_budget_bounds_waiting_and_not_decisions() -> None:
             await asyncio.sleep(0)
         await h.advance("200ms")
         assert (await sending).actions[0] == -1
+
+
+async def test_decisions_are_recorded_whole(form: str) -> None:
+    made, stream = pipeline(form, record=Memory("records"))
+    stream = stream.enrich(known=lambda step: {"limit": 5}) if form == "loop" else stream.enrich(known=Asking(len_of))
+    stream.act(lambda step, known: Action({"id": step.id}), to=Memory("out"), stage="say")
+    async with harness(made) as h:
+        assert (await h.send(Step(4, "k"))).finished
+        (record,) = h.sent(Memory("records"))
+        assert record.id == "4/say.record"
+        assert record.data["payload"] == {"id": 4, "key": "k", "fate": ""}
+        assert record.data["found"]["known"] == {"limit": 5}
+        assert (record.data["stage"], record.data["actions"]) == ("say", [{"id": 4}])
+
+
+def len_of(step: Step) -> dict[str, int]:
+    return {"limit": 5}
 
 
 async def test_resources_are_opened_once_and_closed() -> None:

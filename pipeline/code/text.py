@@ -1,0 +1,64 @@
+"""Lines of a function being written, and what each line stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from penstock.pipeline.graph import Node
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """Where a line of the text stands: its stage, and which local variables hold what the stage was given."""
+
+    node: int
+    payload: str
+    scope: tuple[tuple[str, str], ...]
+    path: tuple[str, ...]
+
+
+@dataclass
+class Text:
+    """Lines being written, and the point of each line that can fail."""
+
+    lines: list[str] = field(default_factory=list)
+    points: dict[int, Point] = field(default_factory=dict)
+    depth: int = 0
+
+    def line(self, text: str, point: Point | None = None) -> None:
+        self.lines.append("    " * self.depth + text)
+        if point is not None:
+            self.points[len(self.lines)] = point
+
+    @contextmanager
+    def block(self, head: str, point: Point | None = None) -> Iterator[None]:
+        self.line(head, point)
+        self.depth += 1
+        before = len(self.lines)
+        yield
+        if len(self.lines) == before:
+            self.line("pass")
+        self.depth -= 1
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A place in the tree while writing: the variables that hold the payload, the scope and the path to here."""
+
+    payload: str
+    scope: Mapping[str, str]
+    path: tuple[str, ...] = ()
+
+    def point(self, node: Node) -> Point:
+        return Point(node.id, self.payload, tuple(self.scope.items()), self.path)
+
+    @property
+    def variables(self) -> str:
+        """Everything that the steps after this place may need, as a comma-separated list."""
+        indexes = [index for index in self.path if not index.isdigit()]
+        return "".join(f", {name}" for name in (self.payload, *self.scope.values(), *indexes))

@@ -1,0 +1,136 @@
+"""What stands for the outside in a harness: endpoints, models and dead letters in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from penstock.connectors import Batch, Event, Message, Partition, Settled, Site, Store
+from penstock.models.prediction import Prediction
+from penstock.pipeline.letters import Letter, Letters
+
+
+class Record(Batch):
+    """A batch of one event that a test sent."""
+
+    __slots__ = ("described",)
+
+    def __init__(
+        self, described: Event, value: Any, key: str, captures: dict[str, str] | None, waited: bool, now: float
+    ) -> None:
+        super().__init__(
+            Partition(described.topic),
+            [value],
+            keys=[key or None],
+            captures=None if captures is None else [captures],
+            waited=waited,
+            received=now,
+        )
+        self.described = described
+
+    def event(self, index: int) -> Event:
+        return self.described
+
+
+class Inlet:
+    """A source that tests put events into."""
+
+    problem: str | None = None
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[Batch | None] = asyncio.Queue()
+
+    async def open(self) -> None:
+        """Nothing to connect to."""
+
+    async def receive(self) -> Sequence[Batch]:
+        batch = await self._waiting.get()
+        return [] if batch is None else [batch]
+
+    def put(self, batch: Batch) -> None:
+        self._waiting.put_nowait(batch)
+
+    def stop(self) -> None:
+        self._waiting.put_nowait(None)
+
+    async def confirm(self) -> None:
+        """Nobody asks."""
+
+    async def close(self) -> None:
+        self.stop()
+
+    def lag(self) -> int | None:
+        return self._waiting.qsize()
+
+
+class Outlet:
+    """A sink that keeps what it was given."""
+
+    problem: str | None = None
+    ordered = True
+
+    def __init__(self, kept: list[Message]) -> None:
+        self.kept = kept
+        self._settled: Settled | None = None
+
+    async def open(self, settled: Settled) -> None:
+        self._settled = settled
+
+    def send(self, messages: Sequence[Message]) -> None:
+        assert self._settled is not None
+        self.kept += messages
+        asyncio.get_running_loop().call_soon(self._settled, list(messages), None)
+
+    async def flush(self) -> None:
+        await asyncio.sleep(0)
+
+    async def close(self) -> None:
+        """Nothing to leave."""
+
+
+@dataclass(frozen=True)
+class Stand:
+    """The endpoint in memory that stands for a declared one."""
+
+    address: str
+    inlet: Inlet
+    outlet: Outlet
+
+    def source(self, site: Site) -> Inlet:
+        return self.inlet
+
+    def sink(self, site: Site) -> Outlet:
+        return self.outlet
+
+
+class Answers:
+    """A model made of a test's own function or constant."""
+
+    def __init__(self, answer: Any, ref: str) -> None:
+        self.answer = answer
+        self.name, _, self.version = ref.partition("@")
+
+    async def predict(self, row: Any) -> Prediction:
+        found = self.answer(row) if callable(self.answer) else self.answer
+        if isinstance(found, Prediction):
+            return found
+        if isinstance(found, str):
+            return Prediction(0.0, found, {}, self.name, self.version)
+        return Prediction(float(found), "", {}, self.name, self.version)
+
+    async def predict_many(self, rows: Sequence[Any]) -> list[Prediction | BaseException]:
+        return list(await asyncio.gather(*(self.predict(row) for row in rows), return_exceptions=True))
+
+
+class KeptLetters(Letters):
+    """Dead letters that a test can look at without waiting."""
+
+    def __init__(self, store: Store, pipeline: str) -> None:
+        super().__init__(store, pipeline)
+        self.kept: list[Letter] = []
+
+    async def write(self, letter: Letter) -> None:
+        await super().write(letter)
+        self.kept.append(letter)

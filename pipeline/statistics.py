@@ -1,0 +1,49 @@
+"""The engine's counts as plain numbers: what metrics, the console and tests read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from penstock.pipeline.engine import Engine
+
+
+def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
+    """The engine's counts, by metric and name."""
+    events = {lane.source.stage: lane.received for lane in engine.lanes}
+    filtered: dict[str, float] = {}
+    failures: dict[str, float] = {}
+    for lane in engine.lanes:
+        for node in engine.graph:
+            if lane.counts[node.id]:
+                name = node.stage or f"{node.kind} {node.id}"
+                filtered[name] = filtered.get(name, 0) + lane.counts[node.id]
+        for stage, count in lane.trouble.failures.items():
+            failures[stage] = failures.get(stage, 0) + count
+    lags = {address: source.lag() for address, (_, source) in engine.sources.items()}
+    store = _told(engine.store)
+    models = {ref: _told(predictor) for ref, (predictor, _) in engine.models.items()}
+    return {
+        "events": events,
+        "actions": {address: box.confirmed for address, box in engine.outboxes.items()},
+        "filtered": filtered,
+        "failures": failures,
+        "retries": {engine.graph.name: sum(lane.trouble.retries for lane in engine.lanes)},
+        "dead_letters": {engine.graph.name: engine.letters.written},
+        "in_flight": {lane.source.stage: lane.in_flight for lane in engine.lanes},
+        "unconfirmed": {address: box.unsettled for address, box in engine.outboxes.items()},
+        "lag": {address: lag for address, lag in lags.items() if lag is not None},
+        "outage": dict.fromkeys(engine.outages.down, 1),
+        "store": {name: value for name, value in store.items() if isinstance(value, int | float)},
+        "model_batch": {ref: float(found.get("mean_batch", 0.0)) for ref, found in models.items()},
+    }
+
+
+def _told(thing: Any) -> Mapping[str, Any]:
+    """What a connection or batcher tells of itself; nothing where it does not."""
+    tell = getattr(thing, "statistics", None)
+    if tell is None:
+        return {}
+    found = tell()
+    return {name: getattr(found, name) for name in dir(found) if not name.startswith("_")}
