@@ -161,7 +161,11 @@ class RedisSink:
                 return
             if length < self._full:
                 return
-            self._trouble = f"{key} is full: {length} entries wait for the slowest of its {len(groups)} groups"
+            slowest = min(groups, key=_position)[b"name"].decode()
+            self._trouble = (
+                f"{key} is full: {length} entries wait for the group {slowest!r}; if nobody is to read them, "
+                f"XGROUP DESTROY {key} {slowest}"
+            )
             await asyncio.sleep(PAUSE)
 
     def _key(self, message: Message) -> str:
@@ -177,3 +181,7 @@ class RedisSink:
                 self._tally.settle(message, Undeliverable(f"redis:{message.to}: {outcome}"))
             else:
                 self._tally.settle(message, outcome if isinstance(outcome, Unavailable) else None)
+
+
+def _position(group: dict[bytes, Any]) -> tuple[int, ...]:
+    return tuple(map(int, group[b"last-delivered-id"].split(b"-")))
