@@ -1,0 +1,100 @@
+"""The documentation's program against real servers: everything in has its outcome, each id once."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import redis
+
+from penstock.pipeline.letters import Letter
+from tests.application.conftest import Cards
+from tests.application.foreign import curl, kcat_produce, make_topic, mosquitto_pub
+from tests.application.inputs import LARGE, through_http, through_kafka, through_mqtt
+from tests.application.ledger import decided, ids, payment, payments
+from tests.application.process import Process, command, lines, until
+
+CLIENTS = ["confluent", "kafka-python"]
+
+
+@pytest.fixture(params=CLIENTS)
+def program(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    registry: str,
+    topics: str,
+    cards: Cards,
+    kafka_address: str,
+    mqtt_address: str,
+    redis_address: str,
+) -> Iterator[Process]:
+    """The program, not started yet."""
+    variables = {
+        "PENSTOCK_KAFKA": kafka_address,
+        "PENSTOCK_KAFKA_CLIENT": request.param,
+        "PENSTOCK_MQTT": mqtt_address,
+        "PENSTOCK_STORE": redis_address,
+        "PENSTOCK_MODELS": registry,
+        "PENSTOCK_NAMESPACE": topics.rstrip("."),
+        "FRAUD_TOPICS": topics,
+        "FRAUD_CARDS": cards.url,
+    }
+    with Process(tmp_path, variables) as process:
+        yield process
+
+
+def settled(program: Process) -> bool:
+    """Whether nothing that came in waits for anything."""
+    found = program.metrics()
+    return found["in_flight"] == 0 == found["unconfirmed"] and not found["lag"]
+
+
+def letters(program: Process, redis_address: str) -> list[Letter]:
+    """The dead letters as the store has them."""
+    name = f"penstock:{program.variables['PENSTOCK_NAMESPACE']}.card-fraud:dead"
+    with redis.Redis.from_url(redis_address) as store:
+        entries: Any = store.xrange(name)
+    return [msgspec.json.decode(entry[b"letter"], type=Letter) for _, entry in entries]
+
+
+def test_every_event_has_its_outcome(
+    program: Process, cards: Cards, topics: str, tmp_path: Path, kafka_address: str, mqtt_address: str, redis_address: str
+) -> None:
+    with redis.Redis.from_url(redis_address) as store:
+        store.hset(f"card:{topics}known", mapping={"mean": "200"})
+    make_topic(kafka_address, f"{topics}payments", partitions=2, largest=2 * LARGE)
+    program.start()
+    assert program.get("/healthz") == (200, "ok\n")
+    doors = [through_kafka(kafka_address, topics), through_mqtt(mqtt_address, topics)]
+    kcat_produce(kafka_address, f"{topics}payments", [one.encode() for one in payments("kafka", 300)])
+    mosquitto_pub(mqtt_address, f"{topics}terminals/T-9/payments", lines(payments("mqtt", 300)), lines=True)
+    doors.append(through_http(program.http, tmp_path))
+    url = f"http://{program.http}/payments"
+    answer = curl(tmp_path, url, payment("usual", f"{topics}known", 500.0).encode())
+    assert (answer.status, json.loads(answer.body)["approved"], json.loads(answer.body)["mean"]) == (200, True, 200.0)
+    answer = curl(tmp_path, url, payment("theft", "card-new", 500.0).encode())
+    assert (answer.status, json.loads(answer.body)["approved"]) == (200, False)
+
+    acted = Counter(f"{name}-{at}" for name in ("kafka", "mqtt") for at in range(300))
+    acted.update(["usual", "theft", *(id for door in doors for id in door.acted)])
+    dead = Counter(payload for door in doors for payload in door.dead)
+    refused = sum(door.refused for door in doors)
+    taken = 602 + sum(door.taken for door in doors)
+    assert taken == acted.total() + dead.total() + refused + sum(door.filtered for door in doors)
+
+    until(lambda: program.metrics()["events"] >= taken and settled(program), lambda: f"{taken} of {program.metrics()}")
+    found = program.metrics()
+    assert found["events"] == taken
+    assert Counter(letter.payload for letter in letters(program, redis_address)) == dead
+    assert found["dead_letters"] == dead.total()
+    assert found["filtered decide"] == sum(door.filtered for door in doors)
+    assert found[f"actions kafka:{topics}decisions"] == acted.total()
+    assert ids(decided(kafka_address, topics)) == acted
+    assert {"card": "card-new", "because_of": "theft"} in cards.blocked
+    assert program.get("/readyz") == (200, "ready\n")
+    assert program.stop() == 0, program.tail()
