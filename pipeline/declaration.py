@@ -14,7 +14,7 @@ from penstock.connectors.duration import D
 from penstock.errors import DeclarationError, Where
 from penstock.errors import caller as _caller
 from penstock.pipeline.graph import By, Graph, Order
-from penstock.stages.function import Batched, Call, F
+from penstock.stages.function import F
 from penstock.stages.helper import Helper
 from penstock.stages.outcome import Retries
 
