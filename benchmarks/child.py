@@ -7,10 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import pin
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,9 +48,14 @@ class Program:
             environment["PYTHONPATH"] = f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"
         return subprocess.Popen(self.command, cwd=ROOT, env=environment, text=True, start_new_session=True, **options)
 
-    def result(self, patience: float) -> dict[str, Any]:
-        """Run it to its end, and read the JSON object that its last line of output is. Raises `Failed`."""
+    def result(self, patience: float, *, apart: bool = False) -> dict[str, Any]:
+        """Run it to its end, and read the JSON object that its last line of output is. Raises `Failed`.
+
+        With `apart` it stays off the core of what is measured.
+        """
         process = self.start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if apart:
+            pin(process.pid, measured=False)
         try:
             out, err = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
@@ -61,8 +71,34 @@ class Program:
         answer: dict[str, Any] = json.loads(found)
         return answer
 
+    @contextmanager
+    def serving(self, patience: float = 60.0) -> Iterator[subprocess.Popen[str]]:
+        """Have it run, from the line `ready` that it prints; it is asked to end, and ended, with the block."""
+        with tempfile.TemporaryFile("w+") as errors:
+            process = self.start(stdout=subprocess.PIPE, stderr=errors)
+            timer = threading.Timer(patience, end, (process,))
+            timer.start()
+            try:
+                assert process.stdout is not None
+                if not any(line.strip() == "ready" for line in process.stdout):
+                    errors.seek(0)
+                    raise Failed(f"{self} did not become ready:\n{_tail('', errors.read())}")
+                timer.cancel()
+                yield process
+                stop(process)
+            finally:
+                timer.cancel()
+                end(process)
+
     def __str__(self) -> str:
         return " ".join(Path(part).name if os.sep in part else part for part in self.command)
+
+
+def stop(process: subprocess.Popen[str], patience: float = 30.0) -> None:
+    """Ask a child to end, and wait until it has. Raises `subprocess.TimeoutExpired`."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        process.wait(patience)
 
 
 def end(process: subprocess.Popen[str]) -> None:

@@ -75,8 +75,13 @@ class Turn:
         os._exit(0)
 
 
+def decide(payment: dict[str, Any]) -> dict[str, Any]:
+    """The fourth stage."""
+    return {**payment, "decision": "refuse" if payment["risk"] > 0.9 else "allow"}
+
+
 def finish() -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """The fourth stage, which decides; and counts, for the turn that the environment describes."""
+    """The fourth stage, which also counts, for the turn that the environment describes."""
     one = Turn.given().one
 
     def finish(payment: dict[str, Any]) -> dict[str, Any]:
