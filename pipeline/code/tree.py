@@ -267,4 +267,6 @@ class Tree(Expressions):
             if self.graph.record is not None:
                 found = ", ".join(f"{name!r}: {variable}" for name, variable in at.scope.items())
                 self.text.line(f"record{node.id}({arguments}, {{{found}}})", at.point(node))
+        with self.text.block("else:"):
+            self.text.line(f"counts[{node.id}] += 1")
         self._follow(node, at)

@@ -30,7 +30,7 @@ def kcat_produce(
     options += ["-Z"] if null else []
     options += ["-K", "\t"] if keys is not None else []
     options += ["-p", str(partition)] if partition is not None else []
-    options += ["-X", f"message.max.bytes={largest}", "-X", "enable.idempotence=true"]
+    options += ["-X", f"message.max.bytes={largest}"]
     body = b"".join(
         (f"{keys[at]}\t".encode() if keys is not None else b"") + record + b"\x1e" for at, record in enumerate(records)
     )

@@ -82,12 +82,13 @@ STRANGE = {
 def through_kafka(address: str, topics: str) -> Outcome:
     """Everything that a Kafka record may be."""
     outcome, topic = Outcome(), f"{topics}payments"
-    kcat_produce(address, topic, [b"", *WRONG.values()])
-    outcome.bury(b"", *WRONG.values())
+    kcat_produce(address, topic, [*WRONG.values()])
+    outcome.bury(*WRONG.values())
+    kcat_produce(address, topic, [b""], keys=["c"])
     kcat_produce(address, topic, [b""], keys=["c"], null=True)
     rejected = payment("kafka-rejected", "c", currency="XXX").encode()
     kcat_produce(address, topic, [rejected])
-    outcome.bury(b"", rejected)
+    outcome.bury(b"", b"", rejected)
     large = b'{"id": "' + b"x" * LARGE
     kcat_produce(address, topic, [large], largest=LARGE + 1000)
     outcome.bury(large)
