@@ -24,7 +24,8 @@ def seconds(duration: D) -> float:
     """
     if isinstance(duration, timedelta):
         return duration.total_seconds()
-    parts = _PART.findall(duration) if isinstance(duration, str) else []
-    if not parts or "".join(number + unit for number, unit in parts) != duration:
+    text = str(duration)  # anything may have been given in its place, and reads like no length of time
+    parts = _PART.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f'{duration!r} is not a length of time: write for example "250ms", "10s", "5m", "24h", "7d"')
     return sum(float(number) * _UNITS[unit] for number, unit in parts)

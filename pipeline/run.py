@@ -76,9 +76,10 @@ class Service:
         try:
             await _until_over(lives, stopping)
         finally:
-            for task in (*lives, ready, stopping):
+            tasks: list[asyncio.Future[Any]] = [*lives, ready, stopping]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*lives, ready, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.gather(*(engine.stop(GRACE) for engine in self.engines))
             await self.site.close()
             await self.admin.close()
