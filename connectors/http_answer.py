@@ -18,9 +18,9 @@ _OURS = {"content-length", "transfer-encoding", "connection", "content-encoding"
 _JSON = {"Content-Type": JSON}
 
 
-def answer(batch: Batch) -> Response:
-    """The answer to a request that held one event, once it is finished."""
-    found = batch.answers.get(0) if batch.answers else None
+def answer(batch: Batch, index: int) -> Response:
+    """The answer to a request that held this one event, once it is finished."""
+    found = batch.answers.get(index) if batch.answers else None
     if not found:
         return Response(status=202)
     if isinstance(found, Refusal):

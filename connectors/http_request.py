@@ -1,4 +1,4 @@
-"""A request's body as a batch of events."""
+"""Requests as events, and as batches of them."""
 
 from __future__ import annotations
 
@@ -44,89 +44,152 @@ _KINDS = {
 }
 
 
-class HttpBatch(Batch):
-    """The events of one request. `waiters` are the senders that wait for its end."""
+class Exchange:
+    """One request: what it holds, and the senders that wait for its end. Raises `BadEvent` for a list that is none.
 
-    __slots__ = ("_attributes", "_bodies", "_headers", "_id", "_path", "body", "key", "many", "waiters")
+    `key` tells a repeat of it from another request, empty where nothing does. `index` is where its first event stands
+    in its batch.
+    """
+
+    __slots__ = (
+        "_attributes",
+        "_bodies",
+        "_headers",
+        "_id",
+        "_path",
+        "arrived",
+        "batch",
+        "body",
+        "captures",
+        "finished",
+        "index",
+        "key",
+        "many",
+        "values",
+        "waiters",
+    )
 
     def __init__(
-        self,
-        partition: Partition,
-        kind: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        path: str,
-        *,
-        changed: Callable[[Batch], None],
-        received: float,
+        self, kind: str, body: bytes, headers: Mapping[str, str], path: str, captures: dict[str, str], arrived: float
     ) -> None:
-        """Raises `BadEvent` where the body should hold many events and is not even a list."""
         self.body = body
+        self.captures = captures
+        self.arrived = arrived
         self.many = kind in ("lines", "batch")
         self.waiters: list[asyncio.Future[bool]] = []
+        self.batch: HttpBatch | None = None
+        self.index = 0
+        self.finished = False
         self._headers = headers
         self._path = path
         self._bodies: list[bytes] | None = None
-        self._attributes: dict[int, Attributes] = {}
-        values = self._values(kind)
-        super().__init__(partition, values, changed=changed, waited=True, received=received)
-        self.key = headers.get("Idempotency-Key", "")
-        self._id = self.key
-        if self._attributes:
-            keys = [self._attribute(index, "partitionkey") for index in range(len(values))]
-            self.keys = keys if any(keys) else None
-            if not self.key and not self.many:
-                self.key = f"{self._attributes[0].source} {self._attributes[0].id}"
-
-    def _values(self, kind: str) -> list[Any]:
-        body = self.body
+        self._attributes: dict[int, Attributes] | None = None
+        self._id = self.key = headers.get("Idempotency-Key", "")
+        self.values: list[Any]
         if kind == "json":
-            if "ce-specversion" not in self._headers:
-                return [body]
-            headers = {name.lower(): value for name, value in self._headers.items()}
-            content_type = headers.pop("content-type", "")
-            value, found = cloudevents.read(body, headers.items(), prefix="ce-", content_type=content_type)
-            if found is not None:
-                self._attributes[0] = msgspec.structs.replace(found, headers=_kept(found.headers))
-            return [value]
-        if kind == "lines":
-            return [line for line in body.split(b"\n") if line and not line.isspace()]
-        if kind == "structured":
-            value, found = cloudevents.read(body, content_type=cloudevents.STRUCTURED)
-            if found is not None:
-                self._attributes[0] = found
-            return [value]
+            self.values = [body] if "ce-specversion" not in headers else [self._binary()]
+        elif kind == "lines":
+            self.values = [line for line in body.split(b"\n") if line and not line.isspace()]
+        else:
+            self.values = [self._structured()] if kind == "structured" else self._batched()
+        if not self.key and not self.many and self._attributes:
+            self.key = f"{self._attributes[0].source} {self._attributes[0].id}"
+
+    def _binary(self) -> Any:
+        headers = {name.lower(): value for name, value in self._headers.items()}
+        content_type = headers.pop("content-type", "")
+        value, found = cloudevents.read(self.body, headers.items(), prefix="ce-", content_type=content_type)
+        if found is not None:
+            self._attributes = {0: msgspec.structs.replace(found, headers=_kept(found.headers))}
+        return value
+
+    def _structured(self) -> Any:
+        value, found = cloudevents.read(self.body, content_type=cloudevents.STRUCTURED)
+        if found is not None:
+            self._attributes = {0: found}
+        return value
+
+    def _batched(self) -> list[Any]:
         values: list[Any] = []
-        self._bodies = []
-        for value, found, whole in cloudevents.unwrap_batch(body):
+        self._bodies, self._attributes = [], {}
+        for value, found, whole in cloudevents.unwrap_batch(self.body):
             if found is not None:
                 self._attributes[len(values)] = found
             values.append(value)
             self._bodies.append(whole)
         return values
 
-    def event(self, index: int) -> Event:
-        data = self.values[index]
+    def event(self, at: int) -> Event:
+        """Its event number `at`."""
+        data = self.values[at]
         if isinstance(data, BadEvent):
-            data = self._bodies[index] if self._bodies is not None else self.body
-        found = self._attributes.get(index)
-        if found is not None:
-            return found.event(data=data, topic=self._path, key=self._attribute(index, "partitionkey") or "")
+            data = self._bodies[at] if self._bodies is not None else self.body
+        if self._attributes and at in self._attributes:
+            return self._attributes[at].event(data=data, topic=self._path, key=self.partition_key(at) or "")
         headers = _kept(self._headers)
-        return Event(self.position(index), f"http:{self._path}", headers=headers, topic=self._path, data=data)
+        return Event(self.position(at), f"http:{self._path}", headers=headers, topic=self._path, data=data)
 
-    def position(self, index: int) -> str:
+    def position(self, at: int) -> str:
         """The CloudEvent's id; else the `Idempotency-Key`, or an id given on arrival."""
-        found = self._attributes.get(index)
-        if found is not None:
-            return found.id
+        if self._attributes and at in self._attributes:
+            return self._attributes[at].id
         if not self._id:
             self._id = uuid4().hex
-        return f"{self._id}-{index:05d}" if self.many else self._id
+        return f"{self._id}-{at:05d}" if self.many else self._id
 
-    def _attribute(self, index: int, name: str) -> str | None:
-        found = self._attributes.get(index)
-        return found.headers.get(name) if found is not None else None
+    def partition_key(self, at: int) -> str | None:
+        """The CloudEvent's `partitionkey`, where there is one."""
+        if self._attributes and at in self._attributes:
+            return self._attributes[at].headers.get("partitionkey")
+        return None
+
+
+class HttpBatch(Batch):
+    """The events of one request, or of several that hold one each. `open` are those that have not been answered."""
+
+    __slots__ = ("exchanges", "open")
+
+    def __init__(self, partition: Partition, exchanges: list[Exchange], changed: Callable[[Batch], None]) -> None:
+        self.exchanges = exchanges
+        self.open = exchanges
+        for index, exchange in enumerate(exchanges):
+            exchange.batch, exchange.index = self, index
+        first = exchanges[0]
+        values = first.values if len(exchanges) == 1 else [exchange.values[0] for exchange in exchanges]
+        super().__init__(partition, values, changed=changed, waited=True, received=first.arrived)
+        if first.captures:
+            self.captures = [self._find(index)[0].captures for index in range(len(values))]
+        if any(exchange._attributes for exchange in exchanges):
+            keys = [exchange.partition_key(at) for exchange, at in map(self._find, range(len(values)))]
+            self.keys = keys if any(keys) else None
+
+    def _find(self, index: int) -> tuple[Exchange, int]:
+        return (self.exchanges[index], 0) if len(self.exchanges) > 1 else (self.exchanges[0], index)
+
+    def event(self, index: int) -> Event:
+        exchange, at = self._find(index)
+        return exchange.event(at)
+
+    def position(self, index: int) -> str:
+        exchange, at = self._find(index)
+        return exchange.position(at)
+
+
+def batches(partition: Partition, exchanges: list[Exchange], changed: Callable[[Batch], None]) -> list[HttpBatch]:
+    """Requests as batches, in order: those of one event together, which is less work for who takes them."""
+    found: list[HttpBatch] = []
+    single: list[Exchange] = []
+    for exchange in exchanges:
+        if not exchange.many:
+            single.append(exchange)
+            continue
+        if single:
+            found.append(HttpBatch(partition, single, changed))
+            single = []
+        found.append(HttpBatch(partition, [exchange], changed))
+    if single:
+        found.append(HttpBatch(partition, single, changed))
+    return found
 
 
 @lru_cache(maxsize=256)

@@ -12,8 +12,8 @@ from aiohttp.web import BaseRequest, HTTPRequestEntityTooLarge, RequestPayloadEr
 
 from penstock.connectors.batch import Batch, Partition, Refusal
 from penstock.connectors.duration import seconds
-from penstock.connectors.http_answer import answer, answer_lines, problem
-from penstock.connectors.http_request import HttpBatch, inflated, kind_of, too_large
+from penstock.connectors.http_answer import LINES, answer, answer_lines, problem
+from penstock.connectors.http_request import Exchange, HttpBatch, batches, inflated, kind_of, too_large
 from penstock.connectors.http_server import http_server
 from penstock.connectors.site import Site
 from penstock.errors import BadEvent
@@ -39,15 +39,16 @@ class HttpSource:
         self._partition = Partition(self.path)
         self._stopped = False
         self._receiver: asyncio.Future[None] | None = None
-        self._ready: list[HttpBatch] = []
+        self._ready: list[Exchange] = []
         self._bytes = 0
         self._running: set[HttpBatch] = set()
+        self._looking = False
         # Who is told by when, the oldest first: one timer looks after all of them.
         self._deadlines: dict[asyncio.Future[bool], float] = {}
         self._timer: asyncio.TimerHandle | None = None
         # By idempotency key: what runs, and what has finished when nobody listened any more.
-        self._known: dict[str, HttpBatch] = {}
-        self._unheard: OrderedDict[str, HttpBatch] = OrderedDict()
+        self._known: dict[str, Exchange] = {}
+        self._unheard: OrderedDict[str, Exchange] = OrderedDict()
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -66,14 +67,16 @@ class HttpSource:
             return []
         ready, self._ready = self._ready, []
         self._bytes = 0
-        return ready
+        found = batches(self._partition, ready, self._changed)
+        self._running.update(found)
+        return found
 
     def stop(self) -> None:
         self._stopped = True
         self.problem = "stopping"
         ready, self._ready = self._ready, []
-        for batch in ready:
-            self._give_up(batch)
+        for exchange in ready:
+            self._give_up(exchange)
         self._wake()
 
     async def confirm(self) -> None:
@@ -81,8 +84,10 @@ class HttpSource:
 
     async def close(self) -> None:
         self.stop()
-        for batch in list(self._running):
-            self._give_up(batch)
+        for batch in self._running:
+            for exchange in batch.open:
+                self._give_up(exchange)
+        self._running.clear()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -99,29 +104,24 @@ class HttpSource:
         if turned_away is not None:
             return turned_away
         body = await self._read(request)
-        batch = HttpBatch(
-            self._partition, kind, body, headers, request.path, changed=self._changed, received=self._loop.time()
-        )
-        if batch.key:
-            known = self._known.get(batch.key) or self._unheard.pop(batch.key, None)
+        exchange = Exchange(kind, body, headers, request.path, captures, self._loop.time())
+        if exchange.key:
+            known = self._known.get(exchange.key) or self._unheard.pop(exchange.key, None)
             if known is not None:
                 if known.body != body:
                     raise BadEvent("this Idempotency-Key came with another body: give each event its own", status=422)
-                return await self._wait(known) if known.left else _say(known)
-        if not batch.left:
-            return _say(batch)
+                return _say(known) if known.finished else await self._wait(known)
+        if not exchange.values:
+            return Response(body=b"", content_type=LINES)
         turned_away = self._turned_away()
         if turned_away is not None:  # the queue filled while the body was read
             return turned_away
-        if captures:
-            batch.captures = [captures] * len(batch)
-        if batch.key:
-            self._known[batch.key] = batch
-        self._running.add(batch)
-        self._ready.append(batch)
-        self._bytes += len(body) + RECORD * len(batch)
+        if exchange.key:
+            self._known[exchange.key] = exchange
+        self._ready.append(exchange)
+        self._bytes += _size(exchange)
         self._wake()
-        return await self._wait(batch)
+        return await self._wait(exchange)
 
     def _turned_away(self) -> Response | None:
         if self._stopped:
@@ -146,10 +146,10 @@ class HttpSource:
         encoding = headers.get("Content-Encoding")
         return body if not encoding or encoding == "identity" else inflated(body, encoding, limit)
 
-    async def _wait(self, batch: HttpBatch) -> Response:
-        """The answer when the batch is finished, or that it is not, when the time is up."""
+    async def _wait(self, exchange: Exchange) -> Response:
+        """The answer when the request is finished, or that it is not, when the time is up."""
         waiter: asyncio.Future[bool] = self._loop.create_future()
-        batch.waiters.append(waiter)
+        exchange.waiters.append(waiter)
         self._deadlines[waiter] = self._loop.time() + self._timeout
         if self._timer is None:
             self._timer = self._loop.call_later(self._timeout, self._sweep)
@@ -158,12 +158,23 @@ class HttpSource:
         finally:
             self._deadlines.pop(waiter, None)
         if finished:
-            return _say(batch)
+            return _say(exchange)
         if self._stopped:
             return problem(503, "stopping before it was finished: send it again")
-        if batch.many:
-            return answer_lines(batch, late=True)
+        if exchange.batch is None:
+            self._withdraw(exchange)
+            return problem(503, "busy: it was not begun in time, send it again")
+        if exchange.many:
+            return answer_lines(exchange.batch, late=True)
         return problem(503, "not finished in time; it goes on: send it again with the same Idempotency-Key")
+
+    def _withdraw(self, exchange: Exchange) -> None:
+        """Do not begin what nobody waits for: its sender comes again."""
+        if exchange in self._ready and all(waiter.done() for waiter in exchange.waiters):
+            self._ready.remove(exchange)
+            self._bytes -= _size(exchange)
+            if self._known.get(exchange.key) is exchange:
+                del self._known[exchange.key]
 
     def _sweep(self) -> None:
         """Tell those whose time is up. Processing goes on."""
@@ -179,26 +190,44 @@ class HttpSource:
                 waiter.set_result(False)
 
     def _changed(self, batch: Batch) -> None:
-        if batch.left:
-            return
         assert isinstance(batch, HttpBatch)
-        self._running.discard(batch)
+        if not batch.left:
+            self._running.discard(batch)
+            ended, batch.open = batch.open, []
+            for exchange in ended:
+                self._end(exchange)
+        elif len(batch.open) > 1 and not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Answer what has ended in batches that have not."""
+        self._looking = False
+        for batch in self._running:
+            ended = [exchange for exchange in batch.open if not batch.owed[exchange.index]]
+            if ended and len(batch.exchanges) > 1:
+                batch.open = [exchange for exchange in batch.open if batch.owed[exchange.index]]
+                for exchange in ended:
+                    self._end(exchange)
+
+    def _end(self, exchange: Exchange) -> None:
+        exchange.finished = True
         heard = False
-        for waiter in batch.waiters:
+        for waiter in exchange.waiters:
             if not waiter.done():
                 waiter.set_result(True)
                 heard = True
-        if batch.key and self._known.get(batch.key) is batch:
-            del self._known[batch.key]
-            if not heard and not _may_succeed_later(batch):
-                self._unheard[batch.key] = batch
+        key = exchange.key
+        if key and self._known.get(key) is exchange:
+            del self._known[key]
+            if not heard and not _may_succeed_later(exchange):
+                self._unheard[key] = exchange
                 if len(self._unheard) > UNHEARD:
                     self._unheard.popitem(last=False)
 
-    def _give_up(self, batch: HttpBatch) -> None:
+    def _give_up(self, exchange: Exchange) -> None:
         """Nobody is told any more how this ends."""
-        self._running.discard(batch)
-        for waiter in batch.waiters:
+        for waiter in exchange.waiters:
             if not waiter.done():
                 waiter.set_result(False)
 
@@ -207,9 +236,18 @@ class HttpSource:
             self._receiver.set_result(None)
 
 
-def _say(batch: HttpBatch) -> Response:
-    return answer_lines(batch) if batch.many else answer(batch)
+def _size(exchange: Exchange) -> int:
+    return len(exchange.body) + RECORD * len(exchange.values)
 
 
-def _may_succeed_later(batch: HttpBatch) -> bool:
-    return any(isinstance(each, Refusal) and each.status >= 500 for each in batch.answers.values())
+def _say(exchange: Exchange) -> Response:
+    assert exchange.batch is not None
+    return answer_lines(exchange.batch) if exchange.many else answer(exchange.batch, exchange.index)
+
+
+def _may_succeed_later(exchange: Exchange) -> bool:
+    assert exchange.batch is not None
+    answers = exchange.batch.answers
+    first = exchange.index
+    said = [answers.get(index) for index in range(first, first + len(exchange.values))]
+    return any(isinstance(each, Refusal) and each.status >= 500 for each in said)

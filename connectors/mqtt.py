@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import blake2s
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from penstock.connectors import template
 from penstock.connectors.mqtt_broker import broker
 from penstock.connectors.site import Site
-from penstock.errors import DeclarationError
+from penstock.errors import ConfigError, DeclarationError
 
 if TYPE_CHECKING:
     from penstock.connectors.mqtt_sink import MqttSink
@@ -77,6 +78,7 @@ class Mqtt:
         """A source that is not open yet. Raises `ConfigError` or `DeclarationError`."""
         from penstock.connectors.mqtt_source import MqttSource
 
+        self._need_client()
         subscription = self.filter
         if site.settings.process.workers > 1:
             subscription = f"$share/{site.group}/{subscription}"
@@ -89,8 +91,13 @@ class Mqtt:
         """A sink that is not open yet. Raises `ConfigError` or `DeclarationError`."""
         from penstock.connectors.mqtt_sink import MqttSink, Publisher
 
+        self._need_client()
         if "+" in self.topic or "#" in self.topic:
             raise DeclarationError(f"{self.address}: + and # are for sources; an action goes to one topic")
         found = broker(site.settings, self.on)
         publisher = site.share(f"{found.name} publisher", lambda: Publisher(found, site))
         return MqttSink(self, publisher)
+
+    def _need_client(self) -> None:
+        if find_spec("paho") is None:
+            raise ConfigError(f"{self.address} needs paho-mqtt: pip install 'penstock[mqtt]'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from penstock.connectors.mqtt_broker import Broker
 from penstock.connectors.mqtt_socket import Buffered
@@ -12,9 +12,29 @@ from penstock.connectors.mqtt_socket import Buffered
 if TYPE_CHECKING:
     import ssl
 
-    from paho.mqtt.client import Client
+    from paho.mqtt.client import Client, MQTTMessage
+    from paho.mqtt.reasoncodes import ReasonCode
 
 FOREVER = 0xFFFFFFFF
+
+
+class Owner(Protocol):
+    """Who hears what happens on a link. Everything is called on the loop."""
+
+    def up(self, resumed: bool) -> None:
+        """The broker has accepted us; `resumed` where it still knows our session."""
+
+    def down(self) -> None:
+        """The connection is lost. The link comes back by itself."""
+
+    def arrived(self, message: MQTTMessage) -> None:
+        """A message."""
+
+    def published(self, mid: int, reason: ReasonCode) -> None:
+        """The broker has answered a message of ours."""
+
+    def read(self) -> None:
+        """Everything that this tick brought has been passed on."""
 
 
 def make(broker: Broker, client_id: str, connection: Callable[[], Buffered | None]) -> Client:

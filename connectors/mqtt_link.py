@@ -10,15 +10,14 @@ import asyncio
 import logging
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from penstock.connectors.mqtt_broker import Broker
-from penstock.connectors.mqtt_client import dial, greet, make, subscribe
+from penstock.connectors.mqtt_client import Owner, dial, greet, make, subscribe
 from penstock.connectors.mqtt_socket import Buffered, Packed
 from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
-    from paho.mqtt.client import MQTTMessage
     from paho.mqtt.reasoncodes import ReasonCode
 
 log = logging.getLogger(__name__)
@@ -27,25 +26,6 @@ ANSWER = 10.0  # seconds a broker has to accept a connection, and to answer a su
 FIRST, LONGEST = 0.1, 10.0  # seconds between attempts to come back
 NOTHING = "penstock/nothing"  # a topic that is never subscribed to
 _REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"}
-
-
-class Owner(Protocol):
-    """Who hears what happens on a link. Everything is called on the loop."""
-
-    def up(self, resumed: bool) -> None:
-        """The broker has accepted us; `resumed` where it still knows our session."""
-
-    def down(self) -> None:
-        """The connection is lost. The link comes back by itself."""
-
-    def arrived(self, message: MQTTMessage) -> None:
-        """A message."""
-
-    def published(self, mid: int, reason: ReasonCode) -> None:
-        """The broker has answered a message of ours."""
-
-    def read(self) -> None:
-        """Everything that this tick brought has been passed on."""
 
 
 class Link:

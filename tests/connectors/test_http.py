@@ -186,21 +186,51 @@ class TestAnswers:
         rig = HttpSourceRig(timeout="50ms")
         key = {**JSON, "Idempotency-Key": "k-1"}
         async with opened(rig) as source:
-            late = await rig.post(b"1", key)
-            assert (late.status, late.headers["retry-after"]) == (503, "1")
+            sender = await rig.begin(b"1", key)
             [taken] = await take(source, 1)
             assert taken.event.id == "k-1"
+            late = await sender
+            assert (late.status, late.headers["retry-after"], b"it goes on" in late.body) == (503, "1", True)
             assert (await rig.post(b"1", key)).status == 503, "it joins the one that runs"
             other = await rig.post(b"2", key)
             assert (other.status, b"another body" in other.body) == (422, True)
             taken.batch.answer(0, [Message("reply", b"10")])
             taken.settle()
             assert (await rig.post(b"1", key)).body == b"10", "what nobody had heard is said again"
-            lines = await rig.post(b"1\n2", LINES)
+            sender = await rig.begin(b"1\n2", LINES)
+            first, second = await take(source, 2)
+            first.settle()
+            lines = await sender
             assert lines.status == 503
-            assert [json.loads(line)["status"] for line in lines.body.splitlines()] == [503, 503]
-            assert [record.value for record in await take(source, 2)] == [b"1", b"2"]
+            assert [json.loads(line)["status"] for line in lines.body.splitlines()] == [202, 503]
+            second.settle()
         await rig.close()
+
+    async def test_what_was_not_begun_in_time_is_withdrawn(self) -> None:
+        rig = HttpSourceRig(timeout="20ms")
+        async with opened(rig) as source:
+            for headers in (JSON, LINES, {**JSON, "Idempotency-Key": "k-1"}):
+                late = await rig.post(b"1", headers)
+                assert (late.status, b"not begun" in late.body) == (503, True)
+            sender = await rig.begin(b"2", JSON)
+            [taken] = await take(source, 1)
+            assert taken.value == b"2", "nothing runs that its sender will send again"
+            taken.settle()
+            assert (await sender).status == 202
+        await rig.close()
+
+    async def test_requests_of_one_moment_are_one_batch(self, rig: HttpSourceRig) -> None:
+        async with opened(rig, Http("/{n}")) as source:
+            senders = [await rig.begin(b"%d" % n, JSON, f"/{n}") for n in range(5)]
+            taken = await take(source, 5)
+            assert len({id(record.batch) for record in taken}) == 1
+            assert [record.event.topic for record in taken] == [f"/{n}" for n in range(5)]
+            assert taken[0].batch.captures == [{"n": str(n)} for n in range(5)]
+            assert len({record.event.id for record in taken}) == 5
+            taken[3].batch.answer(3, [Message("reply", b"30")])
+            for number in (3, 0, 4, 2, 1):
+                taken[number].settle()
+                assert (await senders[number]).body == (b"30" if number == 3 else b""), "each as soon as it is finished"
 
     async def test_repeats_share_one_answer(self, rig: HttpSourceRig) -> None:
         async with opened(rig) as source:
@@ -220,8 +250,9 @@ class TestAnswers:
         rig = HttpSourceRig(timeout="20ms")
         key = {**JSON, "Idempotency-Key": "k-1"}
         async with opened(rig) as source:
-            assert (await rig.post(b"1", key)).status == 503
+            sender = await rig.begin(b"1", key)
             [taken] = await take(source, 1)
+            assert (await sender).status == 503
             taken.batch.answer(0, Refusal(503, "the store is away"))
             taken.settle()
             await rig.begin(b"1", key)
