@@ -14,12 +14,7 @@ from penstock.pipeline.callables import narrowed
 from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets
 from penstock.pipeline.graph import Act, End, Enrich, Filter, Function, Infer, Merge, Node, Of, Source, Transform
 from penstock.pipeline.names import EVENT, Names, check_name
-from penstock.pipeline.payloads import (
-    check_by,
-    check_field,
-    check_schema,
-    check_time,
-)
+from penstock.pipeline.payloads import check_by, check_field, check_schema, check_time
 from penstock.pipeline.wiring import Given, name_of, wire
 from penstock.stages.function import Batched, Call, inner
 from penstock.stages.helper import Helper

@@ -113,7 +113,7 @@ class Answers:
         self.name, _, self.version = ref.partition("@")
 
     async def predict(self, row: Any) -> Prediction:
-        found = self.answer(row) if callable(self.answer) else self.answer
+        found: Any = self.answer(row) if callable(self.answer) else self.answer
         if isinstance(found, Prediction):
             return found
         if isinstance(found, str):

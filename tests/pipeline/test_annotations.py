@@ -66,7 +66,8 @@ class Special(Data):
 
 def of(kind: Any, *inside: Any) -> Any:
     """A generic type of types that are known only when the test runs."""
-    return kind[inside if len(inside) > 1 else inside[0]]
+    only, *more = inside
+    return kind[inside if more else only]
 
 
 PLAIN = st.sampled_from(

@@ -59,7 +59,7 @@ def pipeline(form: str, **options: Any) -> tuple[Pipeline, Stream[Step]]:
     stream = made.source(Memory("in"), schema=Step, key="key", id="id")
     if form == "wave":
         return made, stream.enrich(asked=Asking(lambda step: step.id)).transform(same)
-    return made, stream.transform(later if form == "slot" else same)
+    return made, stream.transform(later) if form == "slot" else stream.transform(same)
 
 
 def encoded(*steps: Step) -> list[bytes]:
