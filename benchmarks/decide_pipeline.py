@@ -7,7 +7,9 @@ that is how `latency`, `start` and `memory` run it.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import decision
 from benchmarks.decision import Decision
@@ -24,7 +26,19 @@ def main() -> None:
     source = Kafka(os.environ["BENCH_TOPIC"], group=os.environ["BENCH_GROUP"], start="earliest")
     act = _counted() if "BENCH_SECONDS" in os.environ else decision.decide
     pipeline = decision.pipeline("bench", source, Kafka(os.environ["BENCH_OUT"]), act)
-    on_loop(service(pipeline, os.environ, lambda: print("ready", flush=True)))
+    on_loop(service(pipeline, os.environ, _ready))
+
+
+def _ready() -> None:
+    print("ready", flush=True)
+    if "BENCH_MODULES" in os.environ:
+        Path(os.environ["BENCH_MODULES"]).write_text("\n".join(_third_party()), encoding="utf-8")
+
+
+def _third_party() -> list[str]:
+    """Modules that this process has imported, in order, that are neither Python's own nor the project's."""
+    own = {*sys.stdlib_module_names, "penstock", "benchmarks", "tests", "__main__"}
+    return [name for name in sys.modules if name.partition(".")[0] not in own and not name.startswith("_")]
 
 
 def _counted() -> Callable[[Payment, Prediction], Decision]:

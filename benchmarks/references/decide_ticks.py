@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
 from urllib.parse import urlsplit
@@ -103,10 +104,7 @@ async def connect(redis_url: str) -> Store:
 async def run(values: Sequence[bytes], redis_url: str, model: bytes) -> tuple[float, list[bytes]]:
     """Events per second, and the decisions."""
     store = await connect(redis_url)
-    probabilities = opened(model)
-    for size in (1, 8, 64, SLOTS):
-        probabilities([bytes(4 * len(INPUTS))] * size)
-    hmget, ask = store.hmget, Model(probabilities).ask
+    hmget, ask = store.hmget, _warm(model).ask
     decode, encode = msgspec.json.Decoder(Payment).decode, msgspec.json.Encoder().encode
     pack = struct.Struct(f"{len(INPUTS)}f").pack
     decisions: list[bytes] = []
@@ -125,3 +123,36 @@ async def run(values: Sequence[bytes], redis_url: str, model: bytes) -> tuple[fl
     rate = len(values) / (perf_counter() - began)
     store.close()
     return rate, decisions
+
+
+@asynccontextmanager
+async def slots(
+    events: asyncio.Queue[bytes], done: Callable[[bytes], None], redis_url: str, model: bytes
+) -> AsyncIterator[None]:
+    """The same coroutines over a queue that is filled meanwhile; `done` gets each decision."""
+    store = await connect(redis_url)
+    hmget, ask = store.hmget, _warm(model).ask
+    decode, encode = msgspec.json.Decoder(Payment).decode, msgspec.json.Encoder().encode
+    pack = struct.Struct(f"{len(INPUTS)}f").pack
+
+    async def slot() -> None:
+        while True:
+            payment = decode(await events.get())
+            found = await hmget(payment.card)
+            risk = await ask(pack(payment.amount, *map(float, found)))
+            done(encode(Decision(payment.id, payment.card, risk < THRESHOLD, risk)))
+            events.task_done()
+
+    tasks = [asyncio.ensure_future(slot()) for _ in range(SLOTS)]
+    yield
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    store.close()
+
+
+def _warm(model: bytes) -> Model:
+    probabilities = opened(model)
+    for size in (1, 8, 64, SLOTS):
+        probabilities([bytes(4 * len(INPUTS))] * size)
+    return Model(probabilities)
