@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.servers import Kafka, Mosquitto, Redis, Server, Valkey, tools
 
 def pytest_configure(config: pytest.Config) -> None:
     """Let whoever waits for a download see that there is one."""
-    capture = config.pluginmanager.getplugin("capturemanager")
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
     if capture is not None:
         tools.uncaptured = capture.global_and_fixture_disabled
 
