@@ -96,7 +96,7 @@ def develop(apps: Sequence[str], *, log: Style, table: bool) -> None:
     from rich.console import Console
 
     console = Console() if sys.stdout.isatty() and table and log == "human" else None
-    set_up(log, console=console)
+    set_up(log, console=console, terse=True)
     graphs = build(apps)
     with Bench(graphs) as bench:
         train(graphs, bench.settings)

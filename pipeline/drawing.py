@@ -105,7 +105,7 @@ def _bys(node: nodes.Source) -> list[tuple[str, Any]]:
 def _inferred(node: nodes.Infer) -> list[str]:
     lines = [f"{node.name} = {node.model}"]
     if node.features is not None:
-        lines.append(f"from {_call(node.features, node.features.name)}")
+        lines.append(f"from {_call(node.features, '')}")
     if node.challenger is not None:
         lines.append(f"challenger {node.challenger} for {node.share:.0%} of the keys")
     if node.shadow is not None:
@@ -113,7 +113,7 @@ def _inferred(node: nodes.Infer) -> list[str]:
     if node.deadline is not None:
         lines.append(f"deadline {_seconds(node.deadline)}")
     if node.fallback is not None:
-        lines.append(f"fallback {_call(node.fallback, node.fallback.name)}")
+        lines.append(f"fallback {_call(node.fallback, '')}")
     return lines
 
 
@@ -127,15 +127,15 @@ def _call(function: Function | None, stage: str) -> str:
         options.insert(0, {"coroutine": "async"}.get(function.kind, function.kind))
     if function.timeout is not None:
         options.append(f"within {_seconds(function.timeout)}")
-    own = getattr(function.target, "__name__", stage)
-    name = stage if own in (stage, "<lambda>") else own if stage == function.name else f"{stage}: {own}"
+    own = getattr(function.target, "__name__", stage or function.name)
+    name = stage if own in (stage, "<lambda>") else f"{stage}: {own}" if stage else own
     how = f" [{', '.join(options)}]" if options else ""
     return f"{name}({', '.join(takes)}){how}"
 
 
 def _helper(item: Any) -> str:
     if isinstance(item, Function):
-        return _call(item, item.name)
+        return _call(item, "")
     return f"{type(item).__name__.lower()}({getattr(item, 'template', '')}) → {label(item.answer)}"
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from penstock.connectors import Batch, Endpoint, Kafka, Site, Source
+from penstock.connectors import Batch, Endpoint, Kafka, Mqtt, Site, Source
 from penstock.errors import ConfigError, PenstockError, Unavailable
 from penstock.pipeline.local import Local
 from penstock.pipeline.stand_in import StandIn
@@ -39,7 +39,7 @@ def reader(endpoint: Endpoint, site: Site, earliest: bool) -> Source:
     from penstock.connectors.redis import Redis
     from penstock.connectors.redis_tail import StreamTail
 
-    if isinstance(endpoint, StandIn):
+    if isinstance(endpoint, StandIn) and not (earliest and isinstance(endpoint.declared, Mqtt)):
         return endpoint.tail(site, earliest=earliest)
     if isinstance(endpoint, Redis):
         return StreamTail(endpoint, site, earliest=earliest)

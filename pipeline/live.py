@@ -76,25 +76,25 @@ def table(reading: Reading, up: float) -> RenderableType:
     state = Text("ready", "green") if not reading.problems else Text("; ".join(reading.problems), "red")
     title = Text.assemble((reading.name, "bold"), "  ", state, f"  up {clock(up)}")
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="")
-    shown.add_column("", style="dim")
-    shown.add_column("", min_width=28)
+    shown.add_column("", style="dim", no_wrap=True)
+    shown.add_column("", min_width=24, max_width=44, no_wrap=True)
     for name in ("per second", "so far", "p50", "p99"):
-        shown.add_column(name, justify="right", min_width=10)
+        shown.add_column(name, justify="right", min_width=9, no_wrap=True)
     for name, flow in reading.events.items():
-        lag = sum(reading.lag.values())
-        shown.add_row("in", name + (f"  ({lag:,.0f} waiting)" if lag else ""), *_flow(flow))
-    sources = set(reading.events)
+        shown.add_row("in", name, *_flow(flow))
+    if sum(reading.lag.values()):
+        shown.add_row("waiting", "", "", f"{sum(reading.lag.values()):,.0f}")
     for name, latency in reading.stages.items():
-        if name not in sources:
+        if name not in reading.events:
             shown.add_row("stage", name, "", "", *_latency(latency))
-    for name, flow in reading.actions.items():
-        shown.add_row("out", name, *_flow(flow), *_latency(reading.decision))
     for name, flow in reading.filtered.items():
         shown.add_row("filtered", name, *_flow(flow))
+    for name, flow in reading.actions.items():
+        shown.add_row("out", name, *_flow(flow))
+    shown.add_row("decided", "receipt to confirmed action", "", "", *_latency(reading.decision))
     for name, flow in reading.failures.items():
         shown.add_row(Text("failed", "yellow"), name, *_flow(flow))
-    style = "red" if reading.dead.total else "dim"
-    shown.add_row(Text("dead letters", style), "", *_flow(reading.dead))
+    shown.add_row(Text("dead letters", "red" if reading.dead.total else "dim"), "", *_flow(reading.dead))
     shown.add_row("in flight", "", "", f"{reading.in_flight:,.0f}")
     return shown
 

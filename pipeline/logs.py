@@ -76,11 +76,17 @@ class OnConsole(logging.Handler):
             self.handleError(record)
 
 
-def set_up(style: Style = "human", *, console: Console | None = None) -> None:
-    """Send every logger's lines to standard error, or above the live display of `console`."""
+def set_up(style: Style = "human", *, console: Console | None = None, terse: bool = False) -> None:
+    """Send every logger's lines to standard error, or above the live display of `console`.
+
+    `terse` leaves out what a connector says while everything goes well.
+    """
     handler: logging.Handler = logging.StreamHandler(sys.stderr) if console is None else OnConsole(console)
     colour = console is not None or sys.stderr.isatty()
     handler.setFormatter(Json() if style == "json" else Human(colour=colour))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
+    if terse:
+        for name in ("kafka", "mqtt", "redis"):
+            logging.getLogger(f"penstock.{name}").setLevel(logging.WARNING)

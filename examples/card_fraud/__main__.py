@@ -10,7 +10,7 @@ import asyncio
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -24,19 +24,27 @@ from examples.card_fraud.screen import Screen
 from examples.card_fraud.tills import Tills
 from penstock.connectors import Kafka, Site
 from penstock.errors import ConfigError, PenstockError
-from penstock.pipeline.dev import Bench, suggestions, train
+from penstock.pipeline.dev import Bench, train
 from penstock.pipeline.following import reader
 from penstock.pipeline.live import Live, clock, span
 from penstock.pipeline.logs import set_up
 from penstock.pipeline.progress import Bar
-from penstock.pipeline.run import Service, on_loop
+from penstock.pipeline.run import on_loop
 from penstock.pipeline.stand_in import stand_in
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from penstock.pipeline.letters import Letter
+
 PATIENCE = 30.0
 """Seconds that the last payments may take to their outcomes."""
+
+
+BY_HAND = (
+    '{"id": "mine-1", "card": "card-00007", "terminal": "US-1", "amount": 4200, "currency": "USD", '
+    '"country": "US", "category": "cash", "entry": "magstripe"}'
+)
 
 
 class Demonstration:
@@ -148,7 +156,7 @@ class Demonstration:
                     return
             await asyncio.sleep(0.02)
 
-    async def _letters(self):  # type: ignore[no-untyped-def]
+    async def _letters(self) -> AsyncIterator[Letter]:
         letters, after = self.service.engines[0].letters, ""
         while some := await letters.read(after, 500):
             for _, letter in some:
@@ -162,8 +170,7 @@ class Demonstration:
         await Live(self.service.engines, console, above=screen.above).run()
 
     def _curl(self) -> str:
-        lines = suggestions(self.bench.graphs, self.bench.settings.process.http_listen)
-        return next(line for line in lines if line.startswith("curl"))
+        return f"curl --json '{BY_HAND}' http://{self.bench.settings.process.http_listen}/payments"
 
     def _sum_up(self) -> int:
         """Print what happened; the exit code."""
@@ -211,7 +218,7 @@ def main() -> int:
         from rich.console import Console
 
         console = Console()
-    set_up("human", console=console)
+    set_up("human", console=console, terse=True)
     graphs = [fraud.build()]
     try:
         with Bench(graphs) as bench:

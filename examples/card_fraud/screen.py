@@ -15,9 +15,9 @@ COLOURS = {"approve": "green", "review": "yellow", "decline": "red"}
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£"}
 
 PICTURE = """\
-[dim]kafka[/]  payments ──────┐                 ┌ profile ┐
-[dim]mqtt[/]   terminals/+/… ─┼─ in euros ──────┤         ├── model ──┬─ decide ───────────── [dim]kafka[/] decisions
-[dim]http[/]   /payments ─────┘                 └ weather ┘           └─ alarming? ─ block ─ [dim]kafka[/] blocked-cards"""
+[dim]kafka[/] payments ───────┐             ┌ profile ┐           ┌─ decide ───────────── [dim]kafka[/] decisions
+[dim]mqtt[/]  terminals/+/… ──┼─ in euros ──┤         ├── model ──┤
+[dim]http[/]  /payments ──────┘             └ weather ┘           └─ alarming? ─ block ── [dim]kafka[/] blocked-cards"""
 
 
 class Screen:
@@ -52,18 +52,23 @@ class Screen:
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name, justify in (("payment", "left"), ("card", "left"), ("terminal", "left"), ("amount", "right")):
-            table.add_column(name, justify=justify, min_width=12)  # type: ignore[arg-type]
-        for name, justify in (("score", "right"), ("verdict", "left"), ("model", "left"), ("took", "right")):
-            table.add_column(name, justify=justify, min_width=8)  # type: ignore[arg-type]
+        for name, width in (("payment", 16), ("card", 10), ("terminal", 8)):
+            table.add_column(name, min_width=width, max_width=width, no_wrap=True)
+        table.add_column("amount", justify="right", min_width=12, no_wrap=True)
+        table.add_column("score", justify="right", min_width=5)
+        for name, width in (("verdict", 7), ("decided by", 13)):
+            table.add_column(name, min_width=width, no_wrap=True)
+        table.add_column("took", justify="right", min_width=8, no_wrap=True)
         for decision, payment, took in self.ledger.latest:
             amount = f"{payment.amount:,.2f} {SIGNS.get(payment.currency, payment.currency)}" if payment else ""
-            verdict = Text(decision.verdict, COLOURS[decision.verdict])
-            terminal = payment.terminal if payment else "by hand"
-            model = decision.model.partition("@")[2] and f"version {decision.model.partition('@')[2]}"
-            shown = span(took) if took is not None else ""
-            score = f"{decision.score:.3f}"
             table.add_row(
-                decision.payment, decision.card, terminal, amount, score, verdict, model or decision.model, shown
+                decision.payment,
+                decision.card,
+                payment.terminal if payment else "by hand",
+                amount,
+                f"{decision.score:.3f}",
+                Text(decision.verdict, COLOURS[decision.verdict]),
+                decision.model,
+                span(took) if took is not None else "",
             )
         return table
