@@ -119,7 +119,7 @@ def test_a_wrong_declaration_stays_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("app", ["nowhere.py", "nowhere.app", "nowhere:app"])
 def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app: str) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match="there is no (file|module)"):
+    with pytest.raises(ConfigError, match=r"there is no (file|module)"):
         load(app)
 
 

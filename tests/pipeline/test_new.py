@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -50,11 +49,11 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
     done = run("new", name, folder=tmp_path)
     assert done.returncode == 2
     assert "cannot name a package" in done.stderr
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "mine").touch()
     assert run("new", "shop", folder=tmp_path).returncode == 2
-    assert os.listdir(tmp_path / "shop") == ["mine"]
+    assert [path.name for path in (tmp_path / "shop").iterdir()] == ["mine"]
