@@ -3,6 +3,7 @@
 if __name__ != "penstock.stages":
     raise ImportError("import this package as `penstock.stages`; its bare name would make a second copy of every class")
 
+from penstock.stages.function import batched, call
 from penstock.stages.lookup import lookup
 
-__all__ = ["lookup"]
+__all__ = ["batched", "call", "lookup"]

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import FrameType
 
 _HERE = f"{Path(__file__).parent}{os.sep}"
-_OTHERS = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def caller() -> Where | None:
         if frame.f_back is None:
             return None
         frame = frame.f_back
-    if frame.f_code.co_filename.startswith(_OTHERS):
+    if frame.f_code.co_filename.startswith(_libraries()):
         return None
     return Where(frame.f_code.co_filename, frame.f_lineno)
 
@@ -53,6 +52,14 @@ def _is_ours(frame: FrameType) -> bool:
     file = frame.f_code.co_filename
     generated = file == "<string>"  # the __init__ of a dataclass
     return file.startswith(_HERE) or (generated and frame.f_globals.get("__name__", "").startswith("penstock."))
+
+
+@cache
+def _libraries() -> tuple[str, ...]:
+    """Folders of code that is nobody's own."""
+    import sysconfig  # read when a declaration is, not by everything that imports an error
+
+    return tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "purelib", "platlib")})
 
 
 class PenstockError(Exception):
