@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from penstock.connectors.duration import D
 from penstock.connectors.kafka_client import Consumer, Listener, Producer, Subscription
 from penstock.connectors.kafka_sink import KafkaSink
 from penstock.connectors.kafka_source import KafkaSource
-from penstock.connectors.settings import KafkaSettings
 from penstock.connectors.site import Site
 from penstock.errors import ConfigError
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
 
 CLIENTS = {"confluent": "confluent_kafka", "kafka-python": "kafka"}
 """The client libraries by the names that settings use, and what they are imported as; the preferred one first."""

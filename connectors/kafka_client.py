@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from penstock.connectors.cloudevents import JSON, write
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
-from penstock.connectors.settings import KafkaSettings
 from penstock.errors import PenstockError
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
 
 MOST = 2048
 """Records that one poll takes at most."""

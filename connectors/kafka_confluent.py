@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
-from penstock.connectors.settings import KafkaSettings
 from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
     import confluent_kafka as ck
+
+    from penstock.connectors.settings import KafkaSettings
 
 log = logging.getLogger("penstock.kafka")
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import CONNECT, Outlet, headers, stamp
 from penstock.connectors.kafka_confluent import PROBE, connection
-from penstock.connectors.settings import KafkaSettings
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:
     import confluent_kafka as ck
+
+    from penstock.connectors.settings import KafkaSettings
 
 log = logging.getLogger("penstock.kafka")
 

@@ -13,6 +13,7 @@ from typing import Protocol
 from penstock.connectors.kafka_batch import Commits, KafkaBatch, Progress
 from penstock.connectors.kafka_client import MOST, Broken, Consumer
 from penstock.errors import PenstockError, Unavailable
+
 log = logging.getLogger("penstock.kafka")
 
 FULL = 4 * MOST

@@ -7,13 +7,15 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
-from penstock.connectors.settings import KafkaSettings
 from penstock.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
 
 log = logging.getLogger("penstock.kafka")
 

@@ -10,13 +10,15 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import CONNECT, Outlet, headers, stamp
 from penstock.connectors.kafka_python import connection, refusal
-from penstock.connectors.settings import KafkaSettings
 from penstock.errors import PenstockError, Unavailable, Undeliverable
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
 
 log = logging.getLogger("penstock.kafka")
 
