@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -26,13 +25,36 @@ from penstock.stages.lookup import lookup
 from tests.servers import Redis
 
 MODEL = "card-risk@champion"
-WIDTH = 20
-FIELDS = tuple(f"f{number:02d}" for number in range(WIDTH))
-INPUTS = ("amount", *FIELDS)
 THRESHOLD = 0.5
 
-Profile: Any = msgspec.defstruct("Profile", [(name, float) for name in FIELDS], frozen=True)
-"""What is known of a card."""
+
+class Profile(msgspec.Struct, frozen=True):
+    """What is known of a card: 20 numbers."""
+
+    f00: float
+    f01: float
+    f02: float
+    f03: float
+    f04: float
+    f05: float
+    f06: float
+    f07: float
+    f08: float
+    f09: float
+    f10: float
+    f11: float
+    f12: float
+    f13: float
+    f14: float
+    f15: float
+    f16: float
+    f17: float
+    f18: float
+    f19: float
+
+
+FIELDS = Profile.__struct_fields__
+INPUTS = ("amount", *FIELDS)
 
 
 class Decision(msgspec.Struct, frozen=True):

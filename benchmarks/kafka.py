@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import topics
 from benchmarks.child import Failed, Program
@@ -129,7 +130,7 @@ class _Field:
         rate: float = found["events"] / found["seconds"]
         return rate
 
-    def _run(self, make: Callable[[dict[str, str]], Program], seconds: float) -> dict[str, float]:
+    def _run(self, make: Callable[[dict[str, str]], Program], seconds: float) -> dict[str, Any]:
         group = topics.name("bench")
         variables = {
             "BENCH_KAFKA": self.address,
@@ -138,7 +139,7 @@ class _Field:
             "BENCH_SECONDS": str(seconds),
             "BENCH_EVENTS": str(self.count),
         }
-        return {**make(variables).result(patience=seconds + 90), "group": group}  # type: ignore[dict-item]
+        return {**make(variables).result(patience=seconds + 90), "group": group}
 
 
 def _module(name: str, own: dict[str, str]) -> Callable[[dict[str, str]], Program]:

@@ -58,7 +58,7 @@ class Answers(threading.Thread):
     def run(self) -> None:
         read = msgspec.json.Decoder(_Decision).decode
         while self.left:
-            message = self._consumer.poll(0.1)
+            message: Any = self._consumer.poll(0.1)
             if message is None or message.error():
                 continue
             number = int(read(message.value()).payment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from typing import Any
 
 from benchmarks.measure import Report
 from benchmarks.options import Options
@@ -22,5 +23,5 @@ def describe(name: str) -> str:
     return (inspect.getdoc(_module(name)) or "").partition("\n")[0]
 
 
-def _module(name: str):  # type: ignore[no-untyped-def]
+def _module(name: str) -> Any:
     return import_module(f"benchmarks.{name.replace('-', '_')}")

@@ -12,7 +12,7 @@ from benchmarks.measure import Figure, Report
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print the rates, the figures against their targets, the notes and the machine."""
-    console = console or Console()
+    console = Console() if console is None else console
     if report.rates:
         console.print(_rates(report))
     if report.figures:

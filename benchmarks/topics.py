@@ -23,7 +23,7 @@ def name(purpose: str) -> str:
 
 def create(address: str, topic: str) -> None:
     """Make a topic of four partitions."""
-    from confluent_kafka.admin import AdminClient, NewTopic
+    from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
     admin = AdminClient({"bootstrap.servers": address})
     for done in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():

@@ -5,6 +5,9 @@ As its documentation writes it: the operator that it prefers for Kafka, the batc
 that sorts out errors, and msgspec.
 """
 
+# Checked where this library is not installed, for it runs in an environment of its own.
+# mypy: disable-error-code="import-not-found, misc, untyped-decorator"
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import json

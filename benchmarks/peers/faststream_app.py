@@ -3,6 +3,9 @@
 Without validation of types and without a logger; its own JSON decoding, which takes orjson where it is installed.
 """
 
+# Checked where this library is not installed, for it runs in an environment of its own.
+# mypy: disable-error-code="import-not-found, misc, untyped-decorator"
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import asyncio

@@ -3,6 +3,9 @@
 An event is acknowledged when the agent asks for the next one; offsets are committed every 10,000 events or 2.8 s.
 """
 
+# Checked where this library is not installed, for it runs in an environment of its own.
+# mypy: disable-error-code="import-not-found, misc, untyped-decorator"
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import os

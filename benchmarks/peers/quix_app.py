@@ -3,6 +3,9 @@
 Its own JSON deserializer (orjson) is used: another one is a class of the user's called through more layers.
 """
 
+# Checked where this library is not installed, for it runs in an environment of its own.
+# mypy: disable-error-code="import-not-found, misc, untyped-decorator"
+# pyright: reportMissingImports=false
 from __future__ import annotations
 
 import os

@@ -11,7 +11,7 @@ import os
 from collections import deque
 from typing import Any
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from benchmarks.payments import Payment
 from benchmarks.references.decider import Decider
@@ -23,12 +23,12 @@ MOST = 500
 class Batch:
     """Records read together: how many of their decisions are not confirmed, and how far they reach."""
 
-    def __init__(self, records: list[Message], payments: list[Payment]) -> None:
+    def __init__(self, records: list[Any], payments: list[Payment]) -> None:
         self.records = records
         self.payments = payments
         self.left = len(records)
 
-    def delivered(self, error: Any, _: Message) -> None:
+    def delivered(self, error: Any, _: Any) -> None:
         if error is not None:
             raise RuntimeError(error.str())
         self.left -= 1
@@ -67,7 +67,7 @@ def main() -> None:
     asked: deque[Batch] = deque()
     owed: deque[Batch] = deque()
     while True:
-        records = consumer.consume(MOST, 0.0 if asked else 0.01)
+        records: list[Any] = consumer.consume(MOST, 0.0 if asked else 0.01)
         if records:
             for record in records:
                 if record.error():

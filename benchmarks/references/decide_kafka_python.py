@@ -11,7 +11,8 @@ from collections import deque
 from time import monotonic
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from benchmarks.payments import Payment
 from benchmarks.references.decider import Decider
@@ -70,8 +71,6 @@ def main() -> None:
 
 
 def _commit(consumer: KafkaConsumer, owed: deque[Batch]) -> None:
-    from kafka import TopicPartition
-
     reached: dict[Any, Any] = {}
     while owed and not owed[0].left:
         for record in owed.popleft().records:

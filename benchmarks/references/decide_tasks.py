@@ -6,6 +6,7 @@ import asyncio
 import struct
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any
 
 import msgspec
 
@@ -32,7 +33,7 @@ async def run(values: Sequence[bytes], redis_url: str, model: bytes) -> tuple[fl
     async def handle(value: bytes) -> None:
         try:
             payment = decode(value)
-            found = await client.hmget(f"card:{payment.card}", FIELDS)
+            found: Any = await client.hmget(f"card:{payment.card}", FIELDS)
             row = pack(payment.amount, *map(float, found))
             risk = probabilities([row])[0]
             decisions.append(encode(Decision(payment.id, payment.card, risk < THRESHOLD, risk)))

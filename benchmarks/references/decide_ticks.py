@@ -97,7 +97,7 @@ class Model:
 async def connect(redis_url: str) -> Store:
     """A connection to the server that the URL names."""
     parts = urlsplit(redis_url)
-    _, store = await asyncio.get_running_loop().create_connection(Store, parts.hostname, parts.port)
+    _, store = await asyncio.get_running_loop().create_connection(Store, parts.hostname or "", parts.port or 6379)
     return store
 
 

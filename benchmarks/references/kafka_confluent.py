@@ -7,6 +7,7 @@ stored, and a list's offsets are stored after its last payment.
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import msgspec
 from confluent_kafka import Consumer, TopicPartition
@@ -36,7 +37,8 @@ def main() -> None:
     decide, consume = finish(), consumer.consume
     while True:
         reached: dict[int, int] = {}
-        for message in consume(MOST, 0.01):
+        messages: list[Any] = consume(MOST, 0.01)
+        for message in messages:
             if message.error():
                 raise RuntimeError(message.error().str())
             decide(score(classify(in_euros(decode(message.value())))))

@@ -10,7 +10,8 @@ from time import monotonic
 from typing import Any
 
 import msgspec
-from kafka import KafkaConsumer, OffsetAndMetadata
+from kafka import KafkaConsumer
+from kafka.structs import OffsetAndMetadata
 
 from benchmarks.stages import classify, finish, in_euros, score
 

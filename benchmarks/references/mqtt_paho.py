@@ -40,7 +40,7 @@ def main() -> None:
         print("ready", flush=True)
 
     client.on_message, client.on_connect, client.on_subscribe = on_message, on_connect, on_subscribe
-    properties = Properties(PacketTypes.CONNECT)
+    properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = 0xFFFFFFFF
     properties.ReceiveMaximum = int(os.environ.get("BENCH_RECEIVE_MAXIMUM", "1000"))
     parts = urlsplit(os.environ["PENSTOCK_MQTT"])
