@@ -104,6 +104,7 @@ class ConfluentConsumer:
 
     def _configuration(self) -> dict[str, Any]:
         settings = self.subscription.settings
+        session = round(settings.session_timeout * 1000)
         return {
             **connection(settings),
             "client.id": self.subscription.client_id,
@@ -112,7 +113,9 @@ class ConfluentConsumer:
             "auto.offset.reset": "earliest",
             "allow.auto.create.topics": True,
             "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": round(settings.session_timeout * 1000),
+            "session.timeout.ms": session,
+            # Its own default is longer than a short session, which would then end again and again.
+            "heartbeat.interval.ms": min(3000, session // 3),
             "max.poll.interval.ms": round(settings.poll_interval * 1000),
             "topic.metadata.refresh.interval.ms": round(settings.metadata_interval * 1000),
             # By default a full queue is looked at again after a second.

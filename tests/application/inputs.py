@@ -96,7 +96,9 @@ def through_kafka(address: str, topics: str) -> Outcome:
     outcome.act(*[json.loads(one)["id"] for one in STRANGE.values()])
     good = payment("kafka-ce", "card-ce").encode()
     kcat_produce(address, topic, [good], headers=attributes(prefix="ce_"))
-    kcat_produce(address, topic, [envelope("kafka-structured")], headers={"content-type": "application/cloudevents+json"})
+    kcat_produce(
+        address, topic, [envelope("kafka-structured")], headers={"content-type": "application/cloudevents+json"}
+    )
     outcome.act("kafka-ce", "kafka-structured")
     kcat_produce(address, topic, [good], headers=attributes("0.3", "ce_"))
     kcat_produce(address, topic, [good], headers={"ce_specversion": "1.0"})
@@ -163,7 +165,10 @@ def through_http(listen: str, folder: Path) -> Outcome:
     outcome.act("http-batch")
     outcome.taken, outcome.refused = outcome.taken + 1, outcome.refused + 1
     many = [payment(f"http-line-{at}", "card-line").encode() for at in range(20)]
-    answers = [json.loads(line) for line in post(b"\n".join([*many, b"{", b"", b"[]"]), "application/x-ndjson").body.splitlines()]
+    answers = [
+        json.loads(line)
+        for line in post(b"\n".join([*many, b"{", b"", b"[]"]), "application/x-ndjson").body.splitlines()
+    ]
     assert [one["status"] for one in answers] == [200] * 20 + [400, 422], answers
     outcome.act(*[f"http-line-{at}" for at in range(20)])
     outcome.taken, outcome.refused = outcome.taken + 2, outcome.refused + 2

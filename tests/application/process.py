@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from tests.servers.port import HOST, free_port
 
@@ -103,13 +104,17 @@ class Process:
     def metrics(self) -> dict[str, float]:
         """The counts of the metrics page, summed over their labels but the name: `events`, `actions kafka:t`."""
         found: dict[str, float] = defaultdict(float)
-        for family in text_string_to_metric_families(self.get("/metrics")[1]):
-            for sample in family.samples:
-                short = sample.name.removeprefix("penstock_").removesuffix("_total")
-                found[short] += sample.value
-                if "name" in sample.labels:
-                    found[f"{short} {sample.labels['name']}"] += sample.value
+        for sample in self.samples():
+            short = sample.name.removeprefix("penstock_").removesuffix("_total")
+            found[short] += sample.value
+            if "name" in sample.labels:
+                found[f"{short} {sample.labels['name']}"] += sample.value
         return found
+
+    def samples(self) -> list[Sample]:
+        """The metrics page as it is."""
+        families = text_string_to_metric_families(self.get("/metrics")[1])
+        return [sample for family in families for sample in family.samples]
 
     @property
     def running(self) -> bool:
@@ -120,10 +125,14 @@ class Process:
         assert self._process is not None
         return self._process.pid
 
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self.pid, number)
+
     def stop(self) -> int:
         """SIGTERM; the exit code."""
+        self.signal(signal.SIGTERM)
         assert self._process is not None
-        self._process.send_signal(signal.SIGTERM)
         return self._process.wait(PATIENCE)
 
     def kill(self) -> None:
@@ -154,7 +163,7 @@ class Process:
 def _environment() -> dict[str, str]:
     """Ours, without settings that somebody has made for other runs, and with the tests to import."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    return {**kept, "PYTHONPATH": str(ROOT)}
 
 
 def lines(many: Sequence[str]) -> bytes:

@@ -63,7 +63,13 @@ def letters(program: Process, redis_address: str) -> list[Letter]:
 
 
 def test_every_event_has_its_outcome(
-    program: Process, cards: Cards, topics: str, tmp_path: Path, kafka_address: str, mqtt_address: str, redis_address: str
+    program: Process,
+    cards: Cards,
+    topics: str,
+    tmp_path: Path,
+    kafka_address: str,
+    mqtt_address: str,
+    redis_address: str,
 ) -> None:
     with redis.Redis.from_url(redis_address) as store:
         store.hset(f"card:{topics}known", mapping={"mean": "200"})

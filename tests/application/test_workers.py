@@ -1,0 +1,96 @@
+"""Two worker processes share a topic; one is killed, replaced, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Thread
+
+import psutil
+import pytest
+
+from tests.application.conftest import Cards
+from tests.application.foreign import kcat_produce, make_topic
+from tests.application.ledger import decided, first_in_order, ids, payments
+from tests.application.process import Process, until
+
+pytestmark = pytest.mark.slow
+
+COUNT = 4000
+
+
+@pytest.fixture(params=["confluent", "kafka-python"])
+def program(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    registry: str,
+    topics: str,
+    cards: Cards,
+    kafka_address: str,
+    redis_address: str,
+    mqtt_address: str,
+) -> Iterator[Process]:
+    """The program on two workers, a topic of four partitions before it."""
+    make_topic(kafka_address, f"{topics}payments", partitions=4)
+    variables = {
+        "PENSTOCK_WORKERS": "2",
+        "PENSTOCK_KAFKA": kafka_address,
+        "PENSTOCK_KAFKA_CLIENT": request.param,
+        "PENSTOCK_KAFKA_SESSION_TIMEOUT": "4s",
+        "PENSTOCK_MQTT": mqtt_address,
+        "PENSTOCK_STORE": redis_address,
+        "PENSTOCK_MODELS": registry,
+        "PENSTOCK_NAMESPACE": topics.rstrip("."),
+        "FRAUD_TOPICS": topics,
+        "FRAUD_CARDS": cards.url,
+        "FRAUD_WEATHER_SECONDS": "0.01",
+        "FRAUD_SLOTS": "8",
+    }
+    with Process(tmp_path, variables) as process:
+        yield process
+
+
+def by_worker(program: Process) -> dict[str, float]:
+    """Events that each worker has received."""
+    found: dict[str, float] = {}
+    for sample in program.samples():
+        if sample.name == "penstock_events_total":
+            found[sample.labels["worker"]] = found.get(sample.labels["worker"], 0) + sample.value
+    return found
+
+
+def workers(program: Process) -> set[int]:
+    """Their process ids."""
+    return {child.pid for child in psutil.Process(program.pid).children() if child.status() != psutil.STATUS_ZOMBIE}
+
+
+def test_a_killed_worker_is_replaced_and_loses_nothing(program: Process, topics: str, kafka_address: str) -> None:
+    program.start()
+    sent = payments("w", COUNT, cards=200)
+    keys = [f"card-{at % 200}" for at in range(COUNT)]
+    step = COUNT // 20
+
+    def send() -> None:
+        for at in range(0, COUNT, step):
+            some = [one.encode() for one in sent[at : at + step]]
+            kcat_produce(kafka_address, f"{topics}payments", some, keys=keys[at : at + step])
+
+    sender = Thread(target=send)
+    sender.start()
+    until(lambda: len(by_worker(program)) == 2 and all(by_worker(program).values()), lambda: str(by_worker(program)))
+    before = workers(program)
+    assert len(before) == 2
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    until(lambda: len(workers(program)) == 2 and victim not in workers(program), program.tail)
+    sender.join()
+    expected = Counter(f"w-{at}" for at in range(COUNT))
+    until(lambda: not expected - ids(decided(kafka_address, topics)), lambda: f"{program.metrics()}\n{program.tail()}")
+    found = decided(kafka_address, topics)
+    assert ids(found).keys() == expected.keys()
+    assert all(numbers == sorted(numbers) for numbers in first_in_order(found).values())
+    program.ready()
+    assert program.stop() == 0, program.tail()
