@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 ANSWER = 10.0  # seconds a broker has to accept a connection, and to answer a subscription
 FIRST, LONGEST = 0.1, 10.0  # seconds between attempts to come back
+TAKEN_OVER = 0x8E  # somebody else has connected under our client id
 NOTHING = "penstock/nothing"  # a topic that is never subscribed to
 _REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"}
 
@@ -37,6 +38,7 @@ class Link:
         self.problem: str | None = "not connected yet"
         self.receive_maximum = 65535
         self.packet_maximum = 268_435_455
+        self._client_id = client_id
         self._owner = owner
         self._keeps = keeps
         self._context = broker.context()
@@ -47,6 +49,8 @@ class Link:
         self._answers: dict[int, asyncio.Future[None]] = {}
         self._again: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._since = 0.0
+        self._wait = FIRST
         self._writing = False
         self._paused = False
         self._client = make(broker, client_id, lambda: self._socket)
@@ -219,6 +223,7 @@ class Link:
         self.receive_maximum = getattr(properties, "ReceiveMaximum", 65535)
         self.packet_maximum = getattr(properties, "MaximumPacketSize", 268_435_455)
         self.problem = None
+        self._since = self._loop.time()
         if self._greeting is not None and not self._greeting.done():
             self._greeting.set_result(None)
         self._owner.up(flags.session_present)
@@ -233,12 +238,12 @@ class Link:
             answer.set_result(None)
 
     def _disconnected(self, _client: object, _data: object, flags: Any, reason: ReasonCode, _props: object) -> None:
-        said = (
-            f"the broker ended the connection: {reason}"
-            if flags.is_disconnect_packet_from_server
-            else "connection lost"
-        )
-        self._lost(ConnectionError(said))
+        if not flags.is_disconnect_packet_from_server:
+            self._lost(ConnectionError("connection lost"))
+            return
+        self._lost(ConnectionError(f"the broker ended the connection: {reason}"))
+        if reason.value == TAKEN_OVER:
+            self._wait = LONGEST  # two processes under one name would else drive each other out all the time
 
     def _lost(self, error: BaseException) -> None:
         """The connection is gone, whoever noticed."""
@@ -254,6 +259,11 @@ class Link:
         if greeted:
             self._owner.down()
             if self._opened and not self._closed:
+                if self._loop.time() - self._since > LONGEST:
+                    self._wait = FIRST  # else it breaks as soon as it stands: no hurry
+                elif self._wait > 4 * FIRST:
+                    self.problem += f", again and again: is another process connected as {self._client_id!r}?"
+                log.warning("%s: %s; connecting again", self.broker.name, self.problem)
                 self._again = self._loop.create_task(self._return())
 
     def _refuse(self, error: OSError) -> None:
@@ -267,16 +277,17 @@ class Link:
 
     async def _return(self) -> None:
         """Come back, however long it takes."""
-        wait = FIRST
         while not self._closed:
             # A random half off, so that many clients do not come back together.
-            await asyncio.sleep(wait * (1 - random.random() / 2))
+            await asyncio.sleep(self._wait * (1 - random.random() / 2))
+            self._wait = min(self._wait * 2, LONGEST)
             try:
                 await self._connect()
-                return
             except OSError as error:
                 self.problem = self._why(error)
-                wait = min(wait * 2, LONGEST)
+            else:
+                log.info("%s: connected again", self.broker.name)
+                return
 
     def _why(self, error: BaseException) -> str:
-        return f"{self.broker.host}:{self.broker.port}: {error or type(error).__name__}"
+        return f"{self.broker.host}:{self.broker.port}: {str(error) or type(error).__name__}"

@@ -11,8 +11,8 @@ from penstock.connectors import template
 from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.mqtt_batch import Columns, MqttBatch
 from penstock.connectors.mqtt_broker import Broker
-from penstock.connectors.mqtt_link import Link
-from penstock.errors import BadEvent, PenstockError
+from penstock.connectors.mqtt_link import LONGEST, Link
+from penstock.errors import BadEvent, ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from paho.mqtt.client import MQTTMessage
@@ -33,6 +33,7 @@ class MqttSource:
         self._match = template.matcher(endpoint.topic).fullmatch if template.names(endpoint.topic) else None
         self._link: Link | None = None
         self._problem: str | None = "not opened yet"
+        self._opened = False
         self._stopped = False
         self._arrived = Columns()
         self._ready: list[Batch] = []
@@ -62,6 +63,7 @@ class MqttSource:
             self._link = None
             raise
         self._problem = None
+        self._opened = True
 
     async def receive(self) -> Sequence[Batch]:
         while not self._ready and not self._stopped:
@@ -108,7 +110,8 @@ class MqttSource:
         if not resumed:
             # The broker knows nothing of what it sent before; it will send none of it again.
             self._before.clear()
-            if self._problem is None:
+            if self._opened:
+                self._problem = "subscribing again"
                 self._subscribing = self._loop.create_task(self._subscribe())
 
     def down(self) -> None:
@@ -193,11 +196,16 @@ class MqttSource:
     async def _subscribe(self) -> None:
         """Subscribe again, to a broker that has forgotten our session."""
         assert self._link is not None
-        try:
-            await self._link.subscribe(self._subscription, self._qos)
-        except PenstockError as error:
-            if self._link.problem is None:
+        while True:
+            try:
+                await self._link.subscribe(self._subscription, self._qos)
+                self._problem = None
+                return
+            except Unavailable:  # the connection is lost again: its return begins anew
+                return
+            except ConfigError as error:
                 self._problem = str(error)
+            await asyncio.sleep(LONGEST)
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

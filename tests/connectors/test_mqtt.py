@@ -246,6 +246,23 @@ class TestConfirming:
             await until(arrived)
         await rig.close()
 
+    async def test_a_broker_that_falls_silent_is_noticed(self, own_mosquitto: Mosquitto) -> None:
+        rig = OwnMqttRig(own_mosquitto)
+        site = Site(Settings({"PENSTOCK_MQTT": rig.address + "?keepalive=1"}), pipeline="silence")
+        async with opened(rig.endpoint, site) as source:
+            own_mosquitto.pause()
+            await until(lambda: source.problem is not None)
+            own_mosquitto.resume()
+            await until(lambda: source.problem is None)
+            await rig.produce([Record(b"1")])
+            [taken] = await take(source, 1)
+            taken.settle()
+        await rig.close()
+
+    async def test_a_second_process_under_our_name_is_named(self, rig: MqttRig) -> None:
+        async with opened(rig.endpoint, rig.site()) as first, opened(rig.endpoint, rig.site()) as second:
+            await until(lambda: "is another process connected as" in f"{first.problem} {second.problem}")
+
     async def test_workers_share_a_topic(self, rig: MqttRig) -> None:
         settings = Settings({"PENSTOCK_MQTT": rig.address, "PENSTOCK_WORKERS": "2"})
         sites = [Site(settings, pipeline=f"shared-{rig.number}", worker=worker) for worker in (0, 1)]
