@@ -108,6 +108,8 @@ class KafkaRig:
             self._seen.append(Record(message.value(), message.key(), headers, message.partition() or 0))
 
     async def add_partitions(self, total: int) -> None:
+        """Have `total` partitions; records are then produced with a fresh view of them."""
+        self._producer = None
         await in_thread(lambda: self.admin.create_partitions([NewPartitions(self.to, total)])[self.to].result(PATIENCE))
 
     async def close(self) -> None:

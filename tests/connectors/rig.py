@@ -10,7 +10,7 @@ from typing import Protocol
 
 from penstock.connectors import Batch, Endpoint, Event, Message, Site, Source
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds that a test waits for what must come. Never waited out when all is well."""
 
 

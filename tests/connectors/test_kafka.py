@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
+import confluent_kafka as ck
 import pytest
 
-from tests.connectors.contract import KeyedSinkContract, LogContract, SinkOutageContract, SourceOutageContract
-from tests.connectors.kafka_rig import KafkaRig, OutageKafkaRig
+from penstock.connectors import Batch, Kafka, Message, Settings, Site
+from penstock.connectors.kafka_poller import FULL
+from penstock.errors import ConfigError, Undeliverable
+from tests.connectors.contract import (
+    PATIENCE,
+    KeyedSinkContract,
+    Ledger,
+    LogContract,
+    Record,
+    SinkOutageContract,
+    SourceOutageContract,
+    take,
+    until,
+)
+from tests.connectors.kafka_rig import KafkaRig, OutageKafkaRig, in_thread
+from tests.connectors.source_contract import opened, plain
 from tests.servers import Kafka as Server
 
 CLIENTS = ("confluent", "kafka-python")
+
+# A member's heartbeat tells it of a rebalance, and comes three times in a session.
+QUICK = {"PENSTOCK_KAFKA_SESSION_TIMEOUT": "3s"}
 
 
 @pytest.fixture(params=CLIENTS)
@@ -52,3 +71,159 @@ class TestSinkOutage(SinkOutageContract):
         made = OutageKafkaRig(own_kafka, client)
         yield made
         await made.close()
+
+
+# -- starting ----------------------------------------------------------------------------------------------------------
+
+
+async def test_latest_is_resolved_once(kafka_address: str, client: str) -> None:
+    rig = KafkaRig(kafka_address, client, start="latest")
+    await rig.produce(plain(b"before"))
+    async with opened(rig):
+        pass
+    await rig.produce(plain(b"while away", partition=1))
+    async with opened(rig) as source:
+        [record] = await take(source, 1)
+        assert record.value == b"while away"
+
+
+async def test_a_partition_added_later_is_read_from_its_beginning(kafka_address: str, client: str) -> None:
+    rig = KafkaRig(kafka_address, client, start="latest", settings={"PENSTOCK_KAFKA_METADATA_INTERVAL": "500ms"})
+    await rig.produce(plain(b"before"))
+    async with opened(rig) as source:
+        await rig.add_partitions(3)
+        await rig.produce(plain(b"first", b"second", partition=2))
+        taken = await take(source, 2)
+        assert [record.value for record in taken] == [b"first", b"second"]
+
+
+async def test_what_is_not_in_this_version_is_refused() -> None:
+    site = Site(Settings({"PENSTOCK_KAFKA": "localhost:9092"}))
+    with pytest.raises(ConfigError, match="transactional= is not in this version"):
+        Kafka("t", transactional=True).sink(site)
+    with pytest.raises(ConfigError, match="dedupe= is not in this version"):
+        Kafka("t", dedupe="1h").source(site)
+    with pytest.raises(ConfigError, match="PENSTOCK_KAFKA is not set"):
+        Kafka("t").source(Site(Settings({})))
+
+
+# -- rebalancing -------------------------------------------------------------------------------------------------------
+
+
+async def test_partitions_that_leave_wait_for_what_runs(kafka_address: str, client: str) -> None:
+    """A second member takes over half of the partitions: nothing is lost, and nothing that was started is repeated."""
+    rig = KafkaRig(kafka_address, client, partitions=4, settings=QUICK)
+    records = [Record(b"%d" % n, partition=n % 4) for n in range(400)]
+    async with opened(rig) as first:
+        await rig.produce(records)
+        running = await take(first, 400)
+        async with opened(rig) as second:
+            # The group waits for the first member, which waits for what runs.
+            arriving = asyncio.ensure_future(take(second, 1))
+            await until(lambda: any(record.batch.fenced for record in running))
+            assert not arriving.done()
+            for record in running:
+                record.settle()
+            more = [Record(b"%d" % n, partition=n % 4) for n in range(400, 440)]
+            await rig.produce(more)
+            seen = await arriving
+            while len({record.batch.partition.number for record in seen}) < 2 or len(seen) < 20:
+                seen += await take(second, 1)
+            rest = await take(first, 20)
+            for record in (*seen, *rest):
+                record.settle()
+            assert {record.value for record in seen} | {record.value for record in rest} == {r.value for r in more}
+            assert len(seen) + len(rest) == 40, "nothing came twice"
+            await first.confirm()
+            await second.confirm()
+            assert await rig.confirmed() == 440
+
+
+async def test_what_is_fenced_and_not_started_goes_to_the_next_owner(kafka_address: str, client: str) -> None:
+    rig = KafkaRig(kafka_address, client, partitions=2, settings=QUICK)
+    async with opened(rig) as first:
+        await rig.produce([Record(b"%d" % n, partition=n % 2) for n in range(100)])
+        batches: list[Batch] = []
+        while sum(map(len, batches)) < 100:
+            batches += await first.receive()
+        async with opened(rig) as second:
+            seen = await take(second, 50)
+            assert len({record.batch.partition.number for record in seen}) == 1
+            number = seen[0].batch.partition.number
+            assert [record.value for record in seen] == [b"%d" % n for n in range(100) if n % 2 == number]
+            assert all(batch.fenced == (batch.partition.number == number) for batch in batches)
+
+
+async def test_not_receiving_for_long_keeps_the_partitions(kafka_address: str, client: str) -> None:
+    """Backpressure beyond the time after which the group takes a silent member for stuck."""
+    rig = KafkaRig(kafka_address, client, settings={**QUICK, "PENSTOCK_KAFKA_POLL_INTERVAL": "4s"})
+    loop = asyncio.get_running_loop()
+    async with opened(rig) as source:
+        count = 4 * FULL
+        await rig.produce([Record(b"%d" % n) for n in range(count)])
+        seen = [record.value for record in await take(source, 1)]
+        resume = loop.time() + 6
+        await until(lambda: loop.time() > resume)
+        while len(seen) < count:
+            seen += [record.value for record in await take(source, 1)]
+        assert seen == [b"%d" % n for n in range(count)]
+        assert source.problem is None
+
+
+# -- gaps --------------------------------------------------------------------------------------------------------------
+
+
+async def test_offsets_have_gaps(kafka_address: str, client: str) -> None:
+    """Transaction markers take offsets, and what was aborted is not seen."""
+    rig = KafkaRig(kafka_address, client)
+    await in_thread(lambda: transactions(rig))
+    async with opened(rig) as source:
+        await rig.produce(plain(b"last"))
+        taken = await take(source, 5)
+        assert [record.value for record in taken] == [b"a0", b"a1", b"c0", b"c1", b"last"]
+        for record in taken[:3]:
+            record.settle()
+        await source.confirm()
+        # a0 a1 marker b0 b1 marker c0
+        assert await rig.confirmed() == 7
+    async with opened(rig) as source:
+        again = await take(source, 2)
+        assert [record.value for record in again] == [b"c1", b"last"]
+
+
+def transactions(rig: KafkaRig) -> None:
+    """Write a0 a1, b0 b1 and c0 c1 in one transaction each, and abort that of b."""
+    config = {"bootstrap.servers": rig.address, "transactional.id": rig.to}
+    producer = ck.Producer(config)
+    producer.init_transactions(PATIENCE)
+    for name in (b"a", b"b", b"c"):
+        producer.begin_transaction()
+        for number in (b"0", b"1"):
+            producer.produce(rig.to, name + number, partition=0)
+        # What is aborted before it was sent leaves no trace.
+        producer.flush(PATIENCE)
+        if name == b"b":
+            producer.abort_transaction(PATIENCE)
+        else:
+            producer.commit_transaction(PATIENCE)
+
+
+# -- refusals ----------------------------------------------------------------------------------------------------------
+
+
+async def test_what_no_broker_takes_is_refused_alone(rig: KafkaRig) -> None:
+    site = rig.site()
+    sink, ledger = rig.endpoint.sink(site), Ledger()
+    await sink.open(ledger.settled)
+    large = Message(rig.to, b"x" * 20_000_000, id="large")
+    nowhere = Message("no such/topic", b"{}", id="nowhere")
+    sink.send([Message(rig.to, b"1", id="first"), large, nowhere, Message(rig.to, b"2", id="last")])
+    async with asyncio.timeout(PATIENCE):
+        await sink.flush()
+    assert ledger.outcomes["first"] == ledger.outcomes["last"] == [None]
+    for refused in ("large", "nowhere"):
+        [outcome] = ledger.outcomes[refused]
+        assert isinstance(outcome, Undeliverable), (refused, outcome)
+    await sink.close()
+    await site.close()
+    assert [record.value for record in await rig.received(2)] == [b"1", b"2"]
