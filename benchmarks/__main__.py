@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import sys
 from typing import Annotated
 
@@ -48,6 +49,8 @@ def main(
         only=tuple(only or ()),
         say=lambda line: errors.print(f"[dim]{line}[/]", highlight=False),
     )
+    # So that children and servers end with it, however it is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = run(name, options)
     report.command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     if as_json:
