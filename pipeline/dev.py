@@ -120,7 +120,9 @@ async def _serve(bench: Bench, console: Console | None) -> None:
 async def _show(bench: Bench, service: Service, console: Console | None) -> None:
     await service.ready.wait()
     for line in welcome(bench):
-        print(line, flush=True) if console is None else console.print(line, markup=False, highlight=False)
+        print(line, flush=True) if console is None else console.print(
+            line, markup=False, highlight=False, soft_wrap=True
+        )
     await Live(service.engines, console).run()
 
 

@@ -77,9 +77,9 @@ def table(reading: Reading, up: float) -> RenderableType:
     title = Text.assemble((reading.name, "bold"), "  ", state, f"  up {clock(up)}")
     shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="")
     shown.add_column("", style="dim", no_wrap=True)
-    shown.add_column("", min_width=24, max_width=44, no_wrap=True)
-    for name in ("per second", "so far", "p50", "p99"):
-        shown.add_column(name, justify="right", min_width=9, no_wrap=True)
+    shown.add_column("", min_width=24, max_width=44)
+    for name in ("per s", "so far", "p50", "p99"):
+        shown.add_column(name, justify="right", min_width=8, no_wrap=True)
     for name, flow in reading.events.items():
         shown.add_row("in", name, *_flow(flow))
     if sum(reading.lag.values()):
@@ -91,7 +91,7 @@ def table(reading: Reading, up: float) -> RenderableType:
         shown.add_row("filtered", name, *_flow(flow))
     for name, flow in reading.actions.items():
         shown.add_row("out", name, *_flow(flow))
-    shown.add_row("decided", "receipt to confirmed action", "", "", *_latency(reading.decision))
+    shown.add_row("decided", "from receipt to action", "", "", *_latency(reading.decision))
     for name, flow in reading.failures.items():
         shown.add_row(Text("failed", "yellow"), name, *_flow(flow))
     shown.add_row(Text("dead letters", "red" if reading.dead.total else "dim"), "", *_flow(reading.dead))

@@ -137,6 +137,8 @@ def quantile(counts: Mapping[float, float], share: float) -> float:
         if count >= wanted:
             if math.isinf(bound):
                 return lower
-            return lower + (bound - lower) * (wanted - below) / (count - below) if count > below else bound
+            if count == below:
+                return bound
+            return min(bound, lower + (bound - lower) * (wanted - below) / (count - below))
         lower, below = bound, count
     return lower

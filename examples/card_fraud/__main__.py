@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -41,10 +42,8 @@ PATIENCE = 30.0
 """Seconds that the last payments may take to their outcomes."""
 
 
-BY_HAND = (
-    '{"id": "mine-1", "card": "card-00007", "terminal": "US-1", "amount": 4200, "currency": "USD", '
-    '"country": "US", "category": "cash", "entry": "magstripe"}'
-)
+BY_HAND = Path(__file__).with_name("payment.json")
+"""A payment to push by hand: a cloned card at a cash machine abroad."""
 
 
 class Demonstration:
@@ -170,7 +169,7 @@ class Demonstration:
         await Live(self.service.engines, console, above=screen.above).run()
 
     def _curl(self) -> str:
-        return f"curl --json '{BY_HAND}' http://{self.bench.settings.process.http_listen}/payments"
+        return f"curl --json @{_shortest(BY_HAND)} http://{self.bench.settings.process.http_listen}/payments"
 
     def _sum_up(self) -> int:
         """Print what happened; the exit code."""
@@ -192,7 +191,8 @@ class Demonstration:
         yield "events in", f"{sum(found['events'].values()):,} ({ledger.count:,} sent by the demonstration)"
         yield "actions out", f"{sum(found['actions'].values()):,} ({actions})"
         yield "decisions", f"{verdicts}; {ledger.silent:,} payments of nothing need none{others}"
-        yield "filtered", f"{sum(found['filtered'].values()):,} (not alarming: no card to block)"
+        filtered = ", ".join(f"{count:,} by {stage}" for stage, count in found["filtered"].items())
+        yield "filtered", f"{sum(found['filtered'].values()):,} ({filtered})"
         yield "dead letters", f"{sum(found['dead_letters'].values()):,} (penstock dead list shows them)"
         yield "refused", f"{len(ledger.refused):,} to their senders over HTTP"
         if self.sending:
@@ -200,6 +200,11 @@ class Demonstration:
         p50, p99 = ledger.took(0.5), ledger.took(0.99)
         if p50 is not None and p99 is not None:
             yield "latency", f"p50 {span(p50)}, p99 {span(p99)}, from sending a payment to reading its decision"
+
+
+def _shortest(path: Path) -> Path:
+    """A path as one would type it in the working folder."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 async def demonstrate(bench: Bench, console: Console | None, rate: int, seconds: float | None) -> int:
