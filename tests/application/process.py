@@ -141,10 +141,11 @@ class Process:
             self._process.kill()
             self._process.wait()
 
-    def dead(self) -> list[list[str]]:
-        """The lines of `penstock dead list --no-group`, cut into columns."""
-        lines = command("dead", "list", "--no-group", "--limit", "100000", variables=self.variables, folder=self.folder)
-        return [line.split() for line in lines.splitlines()[1:]]
+    def dead(self) -> list[str]:
+        """The letters as `penstock dead list --no-group` shows them, a line each."""
+        pipeline = f"{self.variables['PENSTOCK_NAMESPACE']}.card-fraud"
+        asked = ("dead", "list", "--no-group", "--limit", "1000", "--pipeline", pipeline)
+        return command(*asked, variables=self.variables, folder=self.folder).splitlines()[1:]
 
     def tail(self, lines: int = 60) -> str:
         """The end of what it logged."""

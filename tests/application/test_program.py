@@ -103,4 +103,11 @@ def test_every_event_has_its_outcome(
     assert ids(decided(kafka_address, topics)) == acted
     assert {"card": "card-new", "because_of": "theft"} in cards.blocked
     assert program.get("/readyz") == (200, "ready\n")
+    shown = program.dead()
+    assert len(shown) == dead.total()
+    [rejected] = [one for one in shown if one.startswith("kafka-rejected/")]
+    assert "no rate for the currency 'XXX'" in rejected
+    whole = command("dead", "show", "kafka-rejected/in_euros", variables=program.variables, folder=tmp_path)
+    assert payment("kafka-rejected", "c", currency="XXX") in whole
+    assert "tests/application/fraud.py:" in whole
     assert program.stop() == 0, program.tail()

@@ -105,14 +105,16 @@ def test_killed_and_started_again_nothing_is_lost(program: Process, topics: str)
     assert program.stop() == 0, program.tail()
 
 
-SERVERS: list[tuple[type[Server], str, str]] = [
-    (Kafka, "PENSTOCK_KAFKA", "kafka"),
-    (Mosquitto, "PENSTOCK_MQTT", "mqtt"),
-    (Redis, "PENSTOCK_STORE", "store"),
-]
-
-
-@pytest.mark.parametrize(("kind", "variable", "named"), SERVERS, ids=["kafka", "mosquitto", "redis"])
+@pytest.mark.parametrize(
+    ("client", "kind", "variable", "named"),
+    [
+        ("confluent", Kafka, "PENSTOCK_KAFKA", "kafka"),
+        ("kafka-python", Kafka, "PENSTOCK_KAFKA", "kafka"),
+        ("confluent", Mosquitto, "PENSTOCK_MQTT", "mqtt"),
+        ("confluent", Redis, "PENSTOCK_STORE", "store"),
+    ],
+    ids=["kafka-confluent", "kafka-python", "mosquitto", "redis"],
+)
 def test_a_server_that_is_late_and_one_that_restarts(
     kind: type[Server], variable: str, named: str, program: Process, topics: str
 ) -> None:
