@@ -92,8 +92,12 @@ class Exchange:
             self.values = [line for line in body.split(b"\n") if line and not line.isspace()]
         else:
             self.values = [self._structured()] if kind == "structured" else self._batched()
-        if not self.key and not self.many and self._attributes:
-            self.key = f"{self._attributes[0].source} {self._attributes[0].id}"
+        first = self._first()
+        if not self.key and not self.many and first is not None:
+            self.key = f"{first.source} {first.id}"
+
+    def _first(self) -> Attributes | None:
+        return (self._attributes or {}).get(0)
 
     def _binary(self) -> Any:
         headers = {name.lower(): value for name, value in self._headers.items()}

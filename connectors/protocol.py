@@ -26,21 +26,27 @@ class Source(Protocol):
 
     async def open(self) -> None:
         """Connect and subscribe. Raises `Unavailable` (tried again) or `ConfigError` (final)."""
+        ...
 
     async def receive(self) -> Sequence[Batch]:
         """Wait until something has arrived and return all of it; an empty list once `stop` was called."""
+        ...
 
     def stop(self) -> None:
         """Take nothing new; a pending `receive` returns. What was handed over may still finish."""
+        ...
 
     async def confirm(self) -> None:
         """Confirm now whatever is finished, and wait until that is done."""
+        ...
 
     async def close(self) -> None:
         """Confirm what is finished and leave. Safe to call twice."""
+        ...
 
     def lag(self) -> int | None:
         """Records that wait at the origin, where that is known."""
+        ...
 
 
 @runtime_checkable
@@ -59,15 +65,19 @@ class Sink(Protocol):
 
     async def open(self, settled: Settled) -> None:
         """Connect. `settled` is called on the loop's thread, once for every message taken."""
+        ...
 
     def send(self, messages: Sequence[Message]) -> None:
         """Take these messages, in order, without waiting."""
+        ...
 
     async def flush(self) -> None:
         """Wait until every message taken has settled."""
+        ...
 
     async def close(self) -> None:
         """Flush and leave. Safe to call twice."""
+        ...
 
 
 @runtime_checkable
@@ -82,9 +92,11 @@ class Endpoint(Protocol):
 
     def source(self, site: Site) -> Source:
         """A source that is not open yet. Raises `ConfigError` where a setting is missing."""
+        ...
 
     def sink(self, site: Site) -> Sink:
         """A sink that is not open yet. Raises `ConfigError` where a setting is missing."""
+        ...
 
 
 @runtime_checkable
@@ -100,6 +112,7 @@ class Store(Protocol):
 
     def clock(self) -> float:
         """Seconds, of whatever time keys and caches expire by."""
+        ...
 
     async def open(self) -> None: ...
 
@@ -107,32 +120,41 @@ class Store(Protocol):
 
     def read(self, keys: Sequence[str]) -> Awaitable[list[bytes | None]]:
         """The values of plain keys; None for one that is missing, or holds something else."""
+        ...
 
     def read_hashes(self, keys: Sequence[str], fields: Sequence[str]) -> Awaitable[list[list[bytes | None] | None]]:
         """The same fields of several hashes, in order.
 
         A missing hash is a list of None; None stands for a key that holds something else.
         """
+        ...
 
     def read_maps(self, keys: Sequence[str]) -> Awaitable[list[dict[bytes, bytes] | None]]:
         """All fields of several hashes, in order: empty where one is missing, None where a key holds something else."""
+        ...
 
     def write(self, key: str, value: bytes, *, ttl: float | None = None) -> Awaitable[None]:
         """Set a plain key. Idempotent."""
+        ...
 
     def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> Awaitable[None]:
         """Set fields of a hash. Idempotent."""
+        ...
 
     def delete(self, keys: Sequence[str]) -> Awaitable[int]:
         """Remove keys; how many there were. Idempotent, though a repeat does not count what the first one removed."""
+        ...
 
     def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> Awaitable[str]:
         """Append to a log and return the entry's place. With an `id` it is written once, however often it is sent."""
+        ...
 
     def entries(
         self, stream: str, *, after: str = "", count: int = 100
     ) -> Awaitable[list[tuple[str, dict[str, bytes]]]]:
         """Entries of a log in order, from the one that follows the place `after`."""
+        ...
 
     def length(self, stream: str) -> Awaitable[int]:
         """How many entries a log has."""
+        ...

@@ -20,7 +20,6 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from penstock.connectors.duration import seconds
 from penstock.errors import ConfigError
 
-
 Length: TypeAlias = Annotated[float, BeforeValidator(lambda given: seconds(given) if isinstance(given, str) else given)]
 """A length of time in seconds, written as people do: `500ms`."""
 
@@ -59,8 +58,14 @@ class _Connection(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What `Settings` found is all there is: it has followed files and names already."""
         return (init_settings,)
 
 
@@ -136,7 +141,8 @@ class Settings:
         self.process = self._read(ProcessSettings, "PENSTOCK", "")
 
     def kafka(self, on: str = "") -> KafkaSettings:
-        return self._read(KafkaSettings, _variable("KAFKA", on), "the Kafka bootstrap servers, for example localhost:9092")
+        what = "the Kafka bootstrap servers, for example localhost:9092"
+        return self._read(KafkaSettings, _variable("KAFKA", on), what)
 
     def mqtt(self, on: str = "") -> UrlSettings:
         return self._read(UrlSettings, _variable("MQTT", on), "the MQTT broker, for example mqtt://localhost:1883")
