@@ -16,6 +16,9 @@ Style = Literal["human", "json"]
 _LOUD = ("aiohttp", "asyncio", "concurrent", "kafka", "paho", "urllib3")
 """Libraries that tell their life story at INFO."""
 
+_REPEATING = ("kafka",)
+"""Libraries that tell of an outage with every attempt, many times a second; the connector says it once."""
+
 _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31;1"}
 
 
@@ -87,6 +90,8 @@ def set_up(style: Style = "human", *, console: Console | None = None, terse: boo
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in _LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
+    for name in _REPEATING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     if terse:
         for name in ("kafka", "mqtt", "redis"):
             logging.getLogger(f"penstock.{name}").setLevel(logging.WARNING)

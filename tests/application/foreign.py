@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
 from tests.servers.tools import program
 
 PATIENCE = 120.0
@@ -124,8 +127,6 @@ def _run(command: Sequence[str], body: bytes, *, allowed: str = "") -> str:
 
 def make_topic(address: str, topic: str, *, partitions: int = 1, largest: int = 1_000_000) -> None:
     """Make a topic that takes records of this size."""
-    from confluent_kafka.admin import AdminClient, NewTopic
-
     wanted = NewTopic(topic, partitions, 1, config={"max.message.bytes": str(largest)})
     admin = AdminClient({"bootstrap.servers": address})
     admin.create_topics([wanted])[topic].result(PATIENCE)
