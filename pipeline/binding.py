@@ -120,7 +120,7 @@ class Binding:
         if declared.address == "reply":
             return Target(_reply, "reply", None)
         endpoint = self.engine.endpoint(declared)
-        _, _, to = endpoint.address.partition(":")
+        to = endpoint.address if "://" in endpoint.address else endpoint.address.partition(":")[2]
         return Target(self.engine.outboxes[endpoint.address].push, to, filler(to) if braces(to) else None)
 
     def _acting(self, node: nodes.Act, lane: Lane) -> Acting:

@@ -35,12 +35,12 @@ def page(families: Iterable[Metric]) -> bytes:
 def labelled(pages: Mapping[int, str]) -> Iterator[Metric]:
     """The families of each worker's page, every sample with the label `worker`.
 
-    >>> text = '# TYPE hits counter\\nhits_total{path="/"} 3.0\\n'
+    >>> text = '# HELP size Bytes\\n# TYPE size gauge\\nsize{path="/"} 3.0\\n'
     >>> print(page(labelled({0: text, 1: text})).decode(), end="")
-    # HELP hits_total
-    # TYPE hits_total counter
-    hits_total{path="/",worker="0"} 3.0
-    hits_total{path="/",worker="1"} 3.0
+    # HELP size Bytes
+    # TYPE size gauge
+    size{path="/",worker="0"} 3.0
+    size{path="/",worker="1"} 3.0
     """
     for worker, text in pages.items():
         for family in text_string_to_metric_families(text):

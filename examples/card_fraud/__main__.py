@@ -29,7 +29,6 @@ from penstock.pipeline.dev import Bench, train
 from penstock.pipeline.following import reader
 from penstock.pipeline.live import Live, clock, span
 from penstock.pipeline.logs import set_up
-from penstock.pipeline.progress import Bar
 from penstock.pipeline.run import on_loop
 from penstock.pipeline.stand_in import stand_in
 
@@ -94,10 +93,8 @@ class Demonstration:
 
     async def _demonstrate(self) -> None:
         store = self.service.engines[0].store
-        with Bar("giving the store what is known of the cards", len(self.bank.profiles)) as bar:
-            for card, profile in self.bank.profiles.items():
-                await store.write_hash(f"card:{card}", msgspec.to_builtins(profile))
-                bar.add(1)
+        known = self.bank.profiles.items()
+        await asyncio.gather(*(store.write_hash(f"card:{card}", msgspec.to_builtins(one)) for card, one in known))
         decisions = reader(stand_in(self.bench.settings)(Kafka("decisions")), self.site, earliest=False)
         await decisions.open()
         reading = asyncio.ensure_future(self._read(decisions))

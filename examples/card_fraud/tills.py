@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -11,6 +13,10 @@ from examples.card_fraud.ledger import Ledger
 from penstock.connectors import Http, Kafka, Message, Mqtt, Settings, Sink, Site
 from penstock.errors import Unavailable
 from penstock.pipeline.stand_in import stand_in
+
+
+AGAIN = 0.5
+"""Seconds after which what met an outage is sent again."""
 
 
 class Tills:
@@ -34,7 +40,7 @@ class Tills:
     async def open(self) -> None:
         """Connect."""
         for sink in (self._kafka, self._mqtt, self._http):
-            await sink.open(self._report)
+            await sink.open(partial(self._report, sink))
 
     def take(self, payment: Payment) -> None:
         """Send one payment the way its kind usually comes."""
@@ -59,10 +65,13 @@ class Tills:
         )
         sink.send([message])
 
-    def _report(self, messages: Sequence[Message], error: BaseException | None) -> None:
+    def _report(self, sink: Sink, messages: Sequence[Message], error: BaseException | None) -> None:
+        if isinstance(error, Unavailable):
+            asyncio.get_running_loop().call_later(AGAIN, sink.send, messages)
+            return
         self._settled += len(messages)
-        for message in messages:
-            if error is not None and not isinstance(error, Unavailable):
+        if error is not None:
+            for message in messages:
                 self.ledger.refuse(message.id)
 
     async def close(self) -> None:

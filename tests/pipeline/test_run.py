@@ -38,6 +38,43 @@ def test_several_apps_share_one_process_and_one_port(tmp_path: Path, redis_addre
         assert running.stop(signal.SIGINT) == 0
 
 
+CALLING = """
+import os
+
+from msgspec import Struct
+from penstock import Pipeline
+from penstock.connectors import Http
+
+
+class Order(Struct):
+    id: str
+    customer: str
+    amount: float
+
+
+def hand_on(order: Order) -> Order:
+    return order
+
+
+one = Pipeline("calling")
+one.source(Http("/calling"), schema=Order, key="customer", id="id").act(
+    hand_on, to=Http(f"http://{os.environ['PENSTOCK_HTTP_LISTEN']}/{{customer}}")
+)
+"""
+
+
+def test_an_action_calls_a_url_filled_in_from_it(tmp_path: Path, redis_address: str) -> None:
+    (tmp_path / "calling.py").write_text(CALLING)
+    apps = ["calling.py", http_app(tmp_path, "returns")]
+    with Running("run", *apps, folder=tmp_path, settings={"PENSTOCK_STORE": redis_address}) as running:
+        running.ready()
+        order = '{"id": "o1", "customer": "returns", "amount": 1}'
+        assert post(running.url("/calling"), order)[0] == 202
+        metrics = get(running.url("/metrics", admin=True))[1]
+        assert 'penstock_events_total{name="/returns",pipeline="returns"} 1.0' in metrics
+        assert running.stop() == 0
+
+
 def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path) -> None:
     with Redis() as server:
         server.stop()
