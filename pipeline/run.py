@@ -122,7 +122,7 @@ class Service:
 
     async def _all_ready(self) -> None:
         while not all(engine.ready for engine in self.engines):
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(0.02)
         for engine in self.engines:
             sources = ", ".join(engine.sources)
             log.info("%s is ready after %.2f s: reads %s", engine.graph.name, time.monotonic() - self._began, sources)

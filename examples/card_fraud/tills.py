@@ -14,7 +14,6 @@ from penstock.connectors import Http, Kafka, Message, Mqtt, Settings, Sink, Site
 from penstock.errors import Unavailable
 from penstock.pipeline.stand_in import stand_in
 
-
 AGAIN = 0.5
 """Seconds after which what met an outage is sent again."""
 
