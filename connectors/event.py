@@ -82,7 +82,6 @@ class Message:
         self,
         to: str,
         value: bytes | None,
-        *,
         key: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         id: str = "",

@@ -112,6 +112,10 @@ class Lane:
 
     def identify(self, batch: Batch, index: int, payload: Any) -> str:
         """What the ids of the event's actions begin with: the declared field, else its position."""
+        if self.identity is not None and payload is not None:
+            found = self.identity(payload)
+            if found.__class__ is str and found:
+                return found  # type: ignore[no-any-return]
         return self._declared(payload) or batch.position(index)
 
     def _declared(self, payload: Any) -> str:
