@@ -11,6 +11,7 @@ from penstock.connectors.template import names as braces
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.graph import Function
 from penstock.pipeline.lane import Lane
+from penstock.pipeline.place import place
 from penstock.stages.act import Acting, Recording, Target
 from penstock.stages.caller import Bounded, Caller, ListCaller
 from penstock.stages.function import MISSING
@@ -121,7 +122,7 @@ class Binding:
             return Target(_reply, "reply", None)
         endpoint = self.engine.endpoint(declared)
         to = endpoint.address if "://" in endpoint.address else endpoint.address.partition(":")[2]
-        return Target(self.engine.outboxes[endpoint.address].push, to, filler(to) if braces(to) else None)
+        return Target(self.engine.outboxes[place(endpoint)].push, to, filler(to) if braces(to) else None)
 
     def _acting(self, node: nodes.Act, lane: Lane) -> Acting:
         return Acting(

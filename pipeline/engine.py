@@ -18,6 +18,7 @@ from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
+from penstock.pipeline.place import place
 from penstock.pipeline.statistics import statistics
 from penstock.stages.inference import Predictor
 
@@ -81,7 +82,7 @@ class Engine:
     async def start(self) -> None:
         """Open everything and begin. A server that does not answer yet is waited for; a wrong setting raises."""
         sources = [(node, self.endpoint(at)) for node in self.graph.sources for at in node.endpoints]
-        opened = [(node, at.address, at.source(self.site)) for node, at in sources]
+        opened = [(node, place(at), at.source(self.site)) for node, at in sources]
         sinks = self._sinks()
         await self._patiently("store", self.store.open)
         for ref in self.graph.models:
@@ -250,12 +251,13 @@ class Engine:
         for targets in (*(act.to for act in self.graph.acts), recorded):
             for declared in targets:
                 endpoint = self.endpoint(declared)
-                if endpoint.address == "reply" or endpoint.address in sinks:
+                where = place(endpoint)
+                if where == "reply" or where in sinks:
                     continue
-                sinks[endpoint.address] = sink = endpoint.sink(self.site)
-                self.outboxes[endpoint.address] = Outbox(
+                sinks[where] = sink = endpoint.sink(self.site)
+                self.outboxes[where] = Outbox(
                     sink,
-                    endpoint.address,
+                    where,
                     clock=self.clock,
                     outage=self.outages.report,
                     recovered=self.outages.clear,

@@ -20,6 +20,7 @@ from penstock.pipeline.clock import ManualClock
 from penstock.pipeline.declaration import Pipeline
 from penstock.pipeline.engine import Engine, Model
 from penstock.pipeline.letters import Letter
+from penstock.pipeline.place import place
 from penstock.pipeline.stands import Answers, Inlet, KeptLetters, Outlet, Record, Stand
 from penstock.pipeline.stubs import stubbed
 from penstock.stages.payload import encode
@@ -144,7 +145,7 @@ class Harness:
 
     def sent(self, to: Endpoint) -> list[Sent]:
         """Everything that went to an endpoint, in order."""
-        stand = self._stands.get(to.address)
+        stand = self._stands.get(place(to))
         return [_sent(message) for message in (stand.outlet.kept if stand else ())]
 
     def actions(self, stage: Callable[..., Any] | str) -> list[Any]:
@@ -173,9 +174,10 @@ class Harness:
     def _stand(self, endpoint: Endpoint) -> Endpoint:
         if endpoint.address == "reply":
             return endpoint
-        if endpoint.address not in self._stands:
-            self._stands[endpoint.address] = Stand(endpoint.address, Inlet(), Outlet([]))
-        return self._stands[endpoint.address]
+        where = place(endpoint)
+        if where not in self._stands:
+            self._stands[where] = Stand(endpoint.address, Inlet(), Outlet([]), str(getattr(endpoint, "on", "")))
+        return self._stands[where]
 
     def _inlet(self, to: Endpoint | None) -> tuple[Stand, Endpoint, dict[str, str] | None]:
         declared = [endpoint for node in self.graph.sources for endpoint in node.endpoints]
@@ -183,14 +185,14 @@ class Harness:
             if len(declared) > 1:
                 names = ", ".join(one.address for one in declared)
                 raise ValueError(f"the pipeline has several sources: say which with to=, one of {names}")
-            return self._stands[declared[0].address], declared[0], None
+            return self._stands[place(declared[0])], declared[0], None
         for endpoint in declared:
-            if endpoint.address == to.address:
-                return self._stands[endpoint.address], endpoint, None
+            if place(endpoint) == place(to):
+                return self._stands[place(endpoint)], endpoint, None
         for endpoint in declared:
             found = matcher(endpoint.address).fullmatch(to.address)
             if found is not None:
-                return self._stands[endpoint.address], endpoint, found.groupdict()
+                return self._stands[place(endpoint)], endpoint, found.groupdict()
         raise ValueError(
             f"{to.address} is no source of this pipeline; it has {', '.join(one.address for one in declared)}"
         )

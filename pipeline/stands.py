@@ -97,6 +97,7 @@ class Stand:
     address: str
     inlet: Inlet
     outlet: Outlet
+    on: str = ""
 
     def source(self, site: Site) -> Inlet:
         return self.inlet

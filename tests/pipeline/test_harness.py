@@ -133,3 +133,12 @@ async def test_a_model_must_be_given() -> None:
 async def test_a_fixture_is_shipped(penstock_harness: Any) -> None:
     async with penstock_harness(plant(), store=STORE) as h:
         assert (await h.send(Reading(11.0, "m1"), to=Kafka("readings"))).actions
+
+
+async def test_two_connections_to_one_topic_are_two_places() -> None:
+    made = Pipeline("both")
+    stream = made.source(Kafka("readings"), Kafka("readings", on="eu"), schema=Reading)
+    stream.act(lambda reading: {"v": reading.value}, to=[Kafka("out"), Kafka("out", on="eu")], stage="say")
+    async with harness(made) as h:
+        assert (await h.send(Reading(1.0), to=Kafka("readings", on="eu"))).actions == [{"v": 1.0}, {"v": 1.0}]
+        assert len(h.sent(Kafka("out"))) == len(h.sent(Kafka("out", on="eu"))) == 1
