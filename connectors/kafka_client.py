@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from penstock.connectors.cloudevents import JSON, write
 from penstock.connectors.event import Message
@@ -133,7 +133,7 @@ class Producer(Protocol):
 
 def headers(message: Message) -> dict[str, str | bytes | None]:
     """A message's headers: its CloudEvents attributes in binary mode, its content type, its own."""
-    found: dict[str, str | bytes | None] = {**write(message)}
+    found = cast("dict[str, str | bytes | None]", write(message))
     found["content-type"] = JSON
     if message.headers:
         found.update(message.headers)

@@ -11,37 +11,16 @@ from typing import TYPE_CHECKING, Any
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
+from penstock.connectors.kafka_confluent_client import PROBE, connection
 from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
     import confluent_kafka as ck
 
-    from penstock.connectors.settings import KafkaSettings
-
 log = logging.getLogger("penstock.kafka")
 
 NO_ID = "A" * 22
 """How the zero of topic ids is written, which stands for none."""
-
-PROBE = 1.0
-"""Seconds between questions to a broker that did not answer."""
-
-
-def connection(settings: KafkaSettings) -> dict[str, Any]:
-    """How to reach the brokers, in librdkafka's words."""
-    found: dict[str, Any] = {
-        "bootstrap.servers": settings.address,
-        "security.protocol": settings.security_protocol,
-        "reconnect.backoff.max.ms": 1000,
-        "logger": log,
-    }
-    if settings.security_protocol.startswith("SASL"):
-        found["sasl.mechanism"] = settings.sasl_mechanism
-        found["sasl.username"] = settings.sasl_username
-        found["sasl.password"] = settings.sasl_password.get_secret_value()
-    if settings.ssl_ca:
-        found["ssl.ca.location"] = settings.ssl_ca
-    return found
 
 
 class ConfluentBatch(KafkaBatch):
@@ -81,8 +60,10 @@ class ConfluentConsumer:
     def open(self) -> None:
         import confluent_kafka as ck
 
+        # Called for every record, so they are looked up once.
         self._value, self._key, self._headers = ck.Message.value, ck.Message.key, ck.Message.headers
-        self._error, self._partition = ck.Message.error, ck.Message.partition
+        self._error: Any = ck.Message.error
+        self._partition: Any = ck.Message.partition
         self._refused, self._down = "", False
         self._consumer = consumer = ck.Consumer(self._configuration())
         try:
@@ -94,6 +75,7 @@ class ConfluentConsumer:
                 [self.subscription.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
         except ck.KafkaException as error:
+            consumer.poll(0)  # what the client has to tell about it
             self.close()
             if self._refused:
                 raise ConfigError(f"Kafka at {self.subscription.settings.address}: {self._refused}") from None
@@ -179,7 +161,7 @@ class ConfluentConsumer:
             messages = self._without_errors(messages)
         if self._down and messages:
             self._well()
-        runs: dict[int, list[Any]] = {}
+        runs: dict[Any, list[Any]] = {}
         for number, run in groupby(messages, self._partition):
             if number in runs:
                 runs[number].extend(run)

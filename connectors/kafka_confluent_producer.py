@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import CONNECT, Outlet, headers, stamp
-from penstock.connectors.kafka_confluent import PROBE, connection
+from penstock.connectors.kafka_confluent_client import PROBE, connection, final_errors
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class ConfluentProducer:
             import confluent_kafka as ck
 
             self._loop = asyncio.get_running_loop()
-            self._final = _final_errors()
+            self._final = final_errors()
             producer = self._make()
             try:
                 await self._loop.run_in_executor(None, partial(producer.list_topics, timeout=CONNECT))
@@ -248,22 +248,3 @@ class ConfluentProducer:
             await asyncio.wait([self._probing])
         producer, self._producer = self._producer, None
         await asyncio.get_running_loop().run_in_executor(None, producer.close)
-
-
-def _final_errors() -> frozenset[int]:
-    """What says that this record will never be taken."""
-    import confluent_kafka as ck
-
-    error = ck.KafkaError
-    return frozenset(
-        {
-            error.MSG_SIZE_TOO_LARGE,
-            error.RECORD_LIST_TOO_LARGE,
-            error.INVALID_MSG,
-            error.INVALID_RECORD,
-            error.INVALID_TIMESTAMP,
-            error.TOPIC_EXCEPTION,
-            error._BAD_MSG,
-            error._INVALID_ARG,
-        }
-    )

@@ -7,15 +7,13 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
-from penstock.errors import ConfigError, Unavailable
-
-if TYPE_CHECKING:
-    from penstock.connectors.settings import KafkaSettings
+from penstock.connectors.kafka_python_client import connected, library, refusal
+from penstock.errors import Unavailable
 
 log = logging.getLogger("penstock.kafka")
 
@@ -24,35 +22,6 @@ PROBE = 2.0
 
 ANSWER = 1000
 """Milliseconds that it has to answer."""
-
-
-def connection(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
-    """How to reach the brokers, in kafka-python's words."""
-    found: dict[str, Any] = {
-        "bootstrap_servers": [each.strip() for each in settings.address.split(",")],
-        "bootstrap_timeout_ms": round(CONNECT * 1000),
-        "client_id": client_id,
-        "security_protocol": settings.security_protocol,
-        "reconnect_backoff_max_ms": 1000,
-        "metrics_enabled": False,
-    }
-    if settings.security_protocol.startswith("SASL"):
-        found["sasl_mechanism"] = settings.sasl_mechanism
-        found["sasl_plain_username"] = settings.sasl_username
-        found["sasl_plain_password"] = settings.sasl_password.get_secret_value()
-    if settings.ssl_ca:
-        found["ssl_cafile"] = settings.ssl_ca
-    return found
-
-
-def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavailable:
-    """What it means that the client could not connect."""
-    from kafka import errors
-
-    final = (errors.SaslAuthenticationFailedError, errors.KafkaConfigurationError, TypeError, ValueError)
-    if isinstance(error, final):
-        return ConfigError(f"Kafka at {settings.address}: {error}")
-    return Unavailable("kafka", f"{settings.address}: {error}")
 
 
 class PythonBatch(KafkaBatch):
@@ -88,14 +57,16 @@ class PythonConsumer:
         self._heard = 0.0
         self._down = False
         self._first = 0
+        self._place: Any = None
+        self._net: Any = None
+        self._cluster: Any = None
 
     def open(self) -> None:
-        import kafka
-        from kafka import errors
-
-        self._place: Any = kafka.TopicPartition
+        errors = library("kafka.errors")
+        self._place = library("kafka").TopicPartition
+        settings = self.subscription.settings
+        self._consumer = connected(settings, self.subscription.client_id, "KafkaConsumer", self._configuration())
         try:
-            self._consumer = kafka.KafkaConsumer(**self._configuration())
             # The client's loop, and its view of the cluster: there is no public way to what is needed of them.
             self._net, self._cluster = self._consumer._net, self._consumer._cluster
             if self.subscription.start == "latest":
@@ -104,7 +75,7 @@ class PythonConsumer:
             self._learn()
         except (errors.KafkaError, TypeError, ValueError) as error:
             self.close()
-            raise refusal(self.subscription.settings, error) from None
+            raise refusal(settings, error) from None
         except BaseException:
             self.close()
             raise
@@ -112,17 +83,15 @@ class PythonConsumer:
         self._down = False
 
     def _configuration(self) -> dict[str, Any]:
-        from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-
+        sticky = library("kafka.coordinator.assignors.cooperative_sticky").CooperativeStickyAssignor
         settings = self.subscription.settings
         session = round(settings.session_timeout * 1000)
         return {
-            **connection(settings, self.subscription.client_id),
             "group_id": self.subscription.group,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "isolation_level": "read_committed",
-            "partition_assignment_strategy": (CooperativeStickyAssignor,),
+            "partition_assignment_strategy": (sticky,),
             "session_timeout_ms": session,
             "heartbeat_interval_ms": min(3000, session // 3),
             "max_poll_interval_ms": round(settings.poll_interval * 1000),
@@ -152,8 +121,7 @@ class PythonConsumer:
 
     def _start_at_latest(self) -> None:
         """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
-        from kafka import errors
-
+        errors = library("kafka.errors")
         self._consumer.assign([self._place(self.subscription.topic, 0)])
         places = [self._place(self.subscription.topic, number) for number in self._learn()]
         limit = round(CONNECT * 1000)
@@ -218,8 +186,7 @@ class PythonConsumer:
         """The client keeps a broker's absence to itself: ask for one offset when it has been quiet."""
         if now - self._heard < PROBE:
             return
-        from kafka import errors
-
+        errors = library("kafka.errors")
         place = self._place(self.subscription.topic, self._first)
         try:
             self._consumer.end_offsets([place], timeout_ms=ANSWER)
@@ -254,10 +221,8 @@ class PythonConsumer:
 
     async def revoked(self, places: Iterable[Any]) -> None:
         """Runs on the client's own loop, which must go on beating meanwhile: nothing here may block."""
-        from kafka.future import Future
-
         consumer, net = self._consumer, self._net
-        drained = Future()
+        drained = library("kafka.future").Future()
 
         def finish() -> None:
             drained.success(None)
@@ -277,16 +242,15 @@ class PythonConsumer:
 
 
 def _offsets(commits: dict[Any, tuple[int, str]]) -> dict[Any, Any]:
-    from kafka import OffsetAndMetadata
-
-    return {place: OffsetAndMetadata(offset, text, -1) for place, (offset, text) in commits.items()}
+    made = library("kafka").OffsetAndMetadata
+    return {place: made(offset, text, -1) for place, (offset, text) in commits.items()}
 
 
 def _listener(consumer: PythonConsumer) -> Any:
     """A rebalance listener of the asynchronous kind: the other kind stops heartbeats, and cannot commit."""
-    from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+    base: Any = library("kafka.consumer.subscription_state").AsyncConsumerRebalanceListener
 
-    class Rebalances(AsyncConsumerRebalanceListener):  # type: ignore[misc]
+    class Rebalances(base):  # type: ignore[misc]
         async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
             consumer.assigned(assigned)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import CONNECT, Outlet, headers, stamp
-from penstock.connectors.kafka_python import connection, refusal
+from penstock.connectors.kafka_python_client import connected, library
 from penstock.errors import PenstockError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:
@@ -67,23 +67,16 @@ class PythonProducer:
             self._timer = self._loop.call_later(WATCH, self._watch)
 
     def _make(self) -> Any:
-        import kafka
-        from kafka import errors
-
-        compression = None if self.settings.compression == "none" else self.settings.compression
-        try:
-            return kafka.KafkaProducer(
-                **connection(self.settings, self.client_id),
-                enable_idempotence=True,
-                acks="all",
-                compression_type=compression,
-                linger_ms=round(self.settings.linger * 1000),
-                batch_size=262_144,
-                delivery_timeout_ms=NEVER,
-                max_block_ms=1000,
-            )
-        except (errors.KafkaError, AssertionError) as error:
-            raise refusal(self.settings, error) from None
+        options = {
+            "enable_idempotence": True,
+            "acks": "all",
+            "compression_type": None if self.settings.compression == "none" else self.settings.compression,
+            "linger_ms": round(self.settings.linger * 1000),
+            "batch_size": 262_144,
+            "delivery_timeout_ms": NEVER,
+            "max_block_ms": 1000,
+        }
+        return connected(self.settings, self.client_id, "KafkaProducer", options)
 
     # -- on the loop ---------------------------------------------------------------------------------------------
 
@@ -158,8 +151,7 @@ class PythonProducer:
                 self._produce(producer, message, now)
 
     def _produce(self, producer: Any, message: Message, now: float) -> None:
-        from kafka import errors
-
+        errors = library("kafka.errors")
         own = [(name, value.encode() if isinstance(value, str) else value) for name, value in headers(message).items()]
         while not self._leaving.is_set():
             try:
@@ -186,8 +178,7 @@ class PythonProducer:
 
 
 def _meaning(message: Message, error: Exception) -> PenstockError:
-    from kafka import errors
-
+    errors = library("kafka.errors")
     final = (
         errors.MessageSizeTooLargeError,
         errors.RecordListTooLargeError,

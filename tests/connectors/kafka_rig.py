@@ -69,11 +69,10 @@ class KafkaRig:
         if self._producer is None:
             config = {"bootstrap.servers": self.address, "linger.ms": 0, "enable.idempotence": True}
             self._producer = ck.Producer(config)
+        producer = self._producer
         for record in records:
-            self._producer.produce(
-                self.to, record.value, record.key, record.partition, headers=[*record.headers.items()]
-            )
-        assert self._producer.flush(PATIENCE) == 0
+            producer.produce(self.to, record.value, record.key, record.partition, headers=[*record.headers.items()])
+        assert producer.flush(PATIENCE) == 0
 
     async def confirmed(self) -> int:
         return sum(each.offset for each in (await self.committed()).values())
@@ -136,5 +135,5 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(None, function)
 
 
-def _text(name: str, value: str | bytes | None) -> tuple[str, str]:
-    return name, value.decode() if isinstance(value, bytes) else value or ""
+def _text(name: object, value: object) -> tuple[str, str]:
+    return str(name), value.decode() if isinstance(value, bytes) else str(value or "")

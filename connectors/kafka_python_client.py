@@ -1,0 +1,85 @@
+"""Connecting through kafka-python, for its consumer and its producer."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from penstock.connectors.kafka_client import CONNECT
+from penstock.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
+
+
+def library(module: str) -> Any:
+    """A module of kafka-python, whose types nobody wrote down."""
+    return importlib.import_module(module)
+
+
+def connected(settings: KafkaSettings, client_id: str, kind: str, options: dict[str, Any]) -> Any:
+    """A `KafkaConsumer` or `KafkaProducer` that has found its cluster. Raises `Unavailable` or `ConfigError`.
+
+    The library says of a refused password that it timed out, and leaves its thread running when it could not connect.
+    Both are seen to here, through the network client that it is given.
+    """
+    clients: list[Any] = []
+    refused: list[Exception] = []
+
+    def network(**configs: Any) -> Any:
+        client = library("kafka.net.compat").KafkaNetClient(**configs)
+        clients.append(client)
+        manager, get_connection = client._manager, client._manager.get_connection
+
+        def watched(*arguments: Any, **options: Any) -> Any:
+            connection = get_connection(*arguments, **options)
+            connection.init_future.add_errback(refused.append)
+            return connection
+
+        manager.get_connection = watched
+        return client
+
+    try:
+        made = getattr(library("kafka"), kind)(**_connection(settings, client_id), kafka_client=network, **options)
+    except (library("kafka.errors").KafkaError, AssertionError, TypeError, ValueError) as error:
+        for client in clients:
+            client.close()
+        wrong = library("kafka.errors").SaslAuthenticationFailedError
+        raise refusal(settings, next((each for each in refused if isinstance(each, wrong)), error)) from None
+    for client in clients:
+        del client._manager.get_connection
+    return made
+
+
+def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavailable:
+    """What it means that the client could not connect."""
+    errors = library("kafka.errors")
+    final = (
+        errors.SaslAuthenticationFailedError,
+        errors.KafkaConfigurationError,
+        AssertionError,
+        TypeError,
+        ValueError,
+    )
+    if isinstance(error, final):
+        return ConfigError(f"Kafka at {settings.address}: {error}")
+    return Unavailable("kafka", f"{settings.address}: {error}")
+
+
+def _connection(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """How to reach the brokers, in kafka-python's words."""
+    found: dict[str, Any] = {
+        "bootstrap_servers": [each.strip() for each in settings.address.split(",")],
+        "bootstrap_timeout_ms": round(CONNECT * 1000),
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+        "reconnect_backoff_max_ms": 1000,
+        "metrics_enabled": False,
+    }
+    if settings.security_protocol.startswith("SASL"):
+        found["sasl_mechanism"] = settings.sasl_mechanism
+        found["sasl_plain_username"] = settings.sasl_username
+        found["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+    if settings.ssl_ca:
+        found["ssl_cafile"] = settings.ssl_ca
+    return found
