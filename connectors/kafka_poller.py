@@ -22,6 +22,10 @@ FULL = 4 * MOST
 IDLE = 0.05
 """Seconds that one poll waits; commits are begun between polls."""
 
+PATIENCE = 1.0
+"""Seconds without room after which the partitions are paused. Pausing throws away what the client has fetched ahead,
+so an engine that is merely busy must not come to it; and no rebalance waits longer than this."""
+
 MEASURE = 1.0
 """Seconds between looks at the lag."""
 
@@ -180,9 +184,12 @@ class Poller:
 
     def _wait(self) -> None:
         """Wait for room; paused, but polling, when that takes longer."""
-        self._room.clear()
-        if self._closing or not self._full() or self._room.wait(IDLE):
-            return
+        patience = time.monotonic() + PATIENCE
+        while time.monotonic() < patience:
+            self._room.clear()
+            if self._closing or not self._full() or self._room.wait(IDLE):
+                return
+            self._attend()
         try:
             while self._full() and not self._closing:
                 # Each time, since a rebalance may have brought partitions that are not paused.
