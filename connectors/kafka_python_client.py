@@ -24,19 +24,12 @@ def connected(settings: KafkaSettings, client_id: str, kind: str, options: dict[
     Both are seen to here, through the network client that it is given.
     """
     clients: list[Any] = []
-    refused: list[Exception] = []
+    reasons: list[Exception] = []
 
     def network(**configs: Any) -> Any:
         client = library("kafka.net.compat").KafkaNetClient(**configs)
         clients.append(client)
-        manager, get_connection = client._manager, client._manager.get_connection
-
-        def watched(*arguments: Any, **options: Any) -> Any:
-            connection = get_connection(*arguments, **options)
-            connection.init_future.add_errback(refused.append)
-            return connection
-
-        manager.get_connection = watched
+        _listen(client._manager, reasons)
         return client
 
     try:
@@ -45,10 +38,35 @@ def connected(settings: KafkaSettings, client_id: str, kind: str, options: dict[
         for client in clients:
             client.close()
         wrong = library("kafka.errors").SaslAuthenticationFailedError
-        raise refusal(settings, next((each for each in refused if isinstance(each, wrong)), error)) from None
+        raise refusal(settings, next((each for each in reasons if isinstance(each, wrong)), error)) from None
     for client in clients:
         del client._manager.get_connection
     return made
+
+
+def _listen(manager: Any, reasons: list[Exception]) -> None:
+    """Note why connections are closed, until the manager's own `get_connection` is restored.
+
+    The broker refuses a password and hangs up, and the library keeps whichever of the two it hears of first.
+    """
+    get_connection = manager.get_connection
+    known: set[int] = set()
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        connection = get_connection(*arguments, **options)
+        if id(connection) not in known:
+            known.add(id(connection))
+            close = connection.close
+
+            def closing(error: Exception | None = None, **more: Any) -> Any:
+                if error is not None:
+                    reasons.append(error)
+                return close(error, **more)
+
+            connection.close = closing
+        return connection
+
+    manager.get_connection = watched
 
 
 def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavailable:
