@@ -23,7 +23,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -183,20 +183,23 @@ def write(message: Message, prefix: str = "ce_") -> dict[str, str]:
     """
     if not (message.id and message.source and message.type):
         return {}
-    found = {
-        prefix + "specversion": "1.0",
-        prefix + "id": message.id,
-        prefix + "source": message.source,
-        prefix + "type": message.type,
-    }
+    specversion, id, source, kind, subject, time = _names(prefix)
+    found = {specversion: "1.0", id: message.id, source: message.source, kind: message.type}
     if message.subject:
-        found[prefix + "subject"] = message.subject
+        found[subject] = message.subject
     if message.time:
-        with suppress(ValueError, OverflowError):
-            found[prefix + "time"] = rfc3339(message.time)
+        try:  # noqa: SIM105 - `suppress` costs a third of this, and it is written for every action
+            found[time] = rfc3339(message.time)
+        except (ValueError, OverflowError):
+            pass
     if prefix == "ce-":
         return {name: encoded(value) for name, value in found.items()}
     return found
+
+
+@lru_cache(maxsize=8)
+def _names(prefix: str) -> tuple[str, ...]:
+    return tuple(prefix + name for name in ("specversion", "id", "source", "type", "subject", "time"))
 
 
 def media_type(content_type: str) -> str:

@@ -20,7 +20,8 @@ STREAM = "penstock:{pipeline}:dead"
 class Letter(msgspec.Struct, frozen=True):
     """One dead letter.
 
-    `id` is made of the event's id and the stage, so that writing a letter twice keeps one. `position` is the record's
+    `id` is made of the event's id, the stage and a checksum of the payload: writing a letter twice keeps one, and two
+    events that claim one id keep both. `position` is the record's
     place at its origin. `data` is the original
     payload, base64 where it is not UTF-8 (`encoding`). `where` is the user's own line that raised, `done` names the
     actions of the event that were sent although this stage failed.

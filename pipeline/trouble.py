@@ -9,6 +9,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
+from zlib import crc32
 
 from penstock.connectors import Batch, Message, Refusal
 from penstock.errors import BadEvent, PenstockError, Unavailable, Undeliverable
@@ -231,7 +232,7 @@ class Trouble:
         identity = self.host.event_id(flight.batch, flight.index, flight.payload)
         path = "".join(f".{step}" for step in part.found.path) if part is not None else ""
         return Letter(
-            id=f"{identity}/{stage}{path}",
+            id=f"{identity}/{stage}{path}~{crc32(data.encode()):08x}",
             event=identity,
             stage=stage,
             error=type(error).__name__,
