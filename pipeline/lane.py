@@ -115,7 +115,7 @@ class Lane:
         if self.identity is not None and payload is not None:
             found = self.identity(payload)
             if found.__class__ is str and found:
-                return found  # type: ignore[no-any-return]
+                return found
         return self._declared(payload) or batch.position(index)
 
     def _declared(self, payload: Any) -> str:
