@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
@@ -84,22 +85,21 @@ class Engine:
         sources = [(node, self.endpoint(at)) for node in self.graph.sources for at in node.endpoints]
         opened = [(node, place(at), at.source(self.site)) for node, at in sources]
         sinks = self._sinks()
-        await self._patiently("store", self.store.open)
-        for ref in self.graph.models:
-            assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"
-            await self._patiently(f"model {ref}", lambda ref=ref: self._load_model(ref))  # type: ignore[misc]
+        await self._together(
+            self._patiently("store", self.store.open),
+            *(self._patiently(f"model {ref}", partial(self._load_model, ref)) for ref in self.graph.models),
+            *(
+                self._patiently(where, partial(sink.open, self.outboxes[where].settled))
+                for where, sink in sinks.items()
+            ),
+        )
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
-        for address, sink in sinks.items():
-            await self._patiently(address, lambda sink=sink, address=address: sink.open(self.outboxes[address].settled))  # type: ignore[misc]
         self.lanes = [Lane(self, node) for node in self.graph.sources]
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
-        for node, address, source in opened:
-            await self._patiently(address, source.open)
-            self.sources[address] = (by_node[node.id], source)
-            self.pumps.append(asyncio.ensure_future(by_node[node.id].pump(source)))
+        await self._together(*(self._read(by_node[node.id], where, source) for node, where, source in opened))
         self.ready = True
 
     async def run(self) -> None:
@@ -177,8 +177,24 @@ class Engine:
                     log.warning("%s answers", what)
                 return
 
+    async def _read(self, lane: Lane, where: str, source: Source) -> None:
+        await self._patiently(where, source.open)
+        self.sources[where] = (lane, source)
+        self.pumps.append(asyncio.ensure_future(lane.pump(source)))
+
+    async def _together(self, *openings: Coroutine[Any, Any, None]) -> None:
+        """Open at once what does not need each other. The first that cannot be opened ends the others."""
+        tasks = [asyncio.ensure_future(opening) for opening in openings]
+        try:
+            await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
     async def _load_model(self, ref: str) -> None:
-        assert self._load is not None
+        assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"
         self.models[ref] = await self._load(ref)
 
     # -- what lanes and trouble need -----------------------------------------------------------------------------
