@@ -20,7 +20,7 @@ AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are wanted; what is empty does not matter."""
+    """Which letters are wanted; what is empty does not matter. The checksum at an id's end may be left out."""
 
     id: str = ""
     stage: str = ""
@@ -28,8 +28,9 @@ class Filter:
     key: str = ""
 
     def admits(self, letter: Letter) -> bool:
-        wanted = ((self.id, letter.id), (self.stage, letter.stage), (self.error, letter.error), (self.key, letter.key))
-        return all(not want or want == have for want, have in wanted)
+        wanted = ((self.stage, letter.stage), (self.error, letter.error), (self.key, letter.key))
+        named = not self.id or self.id == letter.id or self.id == letter.id.rpartition("~")[0]
+        return named and all(not want or want == have for want, have in wanted)
 
 
 async def enter(store: Store, pipeline: str) -> None:

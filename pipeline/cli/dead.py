@@ -51,6 +51,10 @@ def show(
     found = [one for _, one in on_loop(read(pipeline, Filter(id=letter)))]
     if not found:
         raise PenstockError(f"there is no dead letter {letter!r}; `penstock dead list --no-group` shows their ids")
+    exact = [one for one in found if one.id == letter]
+    if len(found) > 1 and not exact:
+        raise PenstockError(f"{letter!r} may be {' or '.join(one.id for one in found)}: name one of them")
+    found = exact or found
     if payload:
         sys.stdout.buffer.write(found[0].payload)
     else:
