@@ -76,7 +76,6 @@ class Engine:
         self._opened: asyncio.Future[None] | None = None
         self._waits: dict[str, str] = {}
         self._was_shut = False
-        self._confirmed = 0
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -278,21 +277,20 @@ class Engine:
                     outage=self.outages.report,
                     recovered=self.outages.clear,
                     undelivered=self._undelivered,
-                    settled=self._settled if sink.ordered else self._settled_holding,
+                    sampled=self._sampled,
+                    unheld=self._unheld,
                     relieved=self.relieved,
                 )
         self.holding = self.graph.order != "none" and any(not sink.ordered for sink in sinks.values())
         return sinks
 
-    def _settled(self, message: Message) -> None:
-        batch: Batch = message.batch
-        self._confirmed += 1
-        if self._confirmed % 128 == 0 and batch.received:
-            self.metrics.decided(max(self.clock.monotonic() - batch.received, 0.0))
-        batch.settle(message.index)
+    def _sampled(self, message: Message) -> None:
+        """One of the actions that were confirmed together: how long it took since its event came."""
+        received = message.batch.received
+        if received:
+            self.metrics.decided(max(self.clock.monotonic() - received, 0.0))
 
-    def _settled_holding(self, message: Message) -> None:
-        self._settled(message)
+    def _unheld(self, message: Message) -> None:
         for lane in self.lanes:
             lane.unhold(message)
             if lane.program.form == "loop":

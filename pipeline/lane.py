@@ -22,7 +22,7 @@ from penstock.stages.payload import admits_none, decoder, getter, is_mapping, te
 if TYPE_CHECKING:
     from penstock.pipeline.metrics import Metrics
 
-WAVE = 64
+WAVE = 128
 WAVES = 3
 SLICE_SECONDS = 0.001
 TIMED_EVERY = 64

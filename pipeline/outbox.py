@@ -31,7 +31,8 @@ class Outbox:
         outage: Callable[[str, Unavailable], None],
         recovered: Callable[[str], None],
         undelivered: Failed,
-        settled: Callable[[Message], None],
+        sampled: Callable[[Message], None],
+        unheld: Callable[[Message], None],
         relieved: Callable[[], None],
     ) -> None:
         self.sink = sink
@@ -40,7 +41,8 @@ class Outbox:
         self.outage = outage
         self.recovered = recovered
         self.undelivered = undelivered
-        self.one_settled = settled
+        self.sampled = sampled
+        self.unheld = unheld
         self.relieved = relieved
         self.unsettled = 0
         self.sent = 0
@@ -75,9 +77,13 @@ class Outbox:
         if error is None:
             self.unsettled -= len(messages)
             self.confirmed += len(messages)
-            settle = self.one_settled
             for message in messages:
-                settle(message)
+                message.batch.settle(message.index)
+            if not self.sink.ordered:
+                for message in messages:
+                    self.unheld(message)
+            if messages:
+                self.sampled(messages[0])
             if self._down is not None and not self._failed:
                 self._up()
             self.relieved()

@@ -15,6 +15,22 @@ from penstock.pipeline.outbox import Outbox
 from tests.pipeline.doubles import ScriptedSink
 
 
+class Account:
+    """In the place of a batch: which of its records were settled."""
+
+    received = 0.0
+
+    def __init__(self, settled: list[str]) -> None:
+        self.settled = settled
+
+    def settle(self, index: int) -> None:
+        self.settled.append(str(index))
+
+
+def message(number: int, settled: list[str]) -> Message:
+    return Message("out", b"", id=str(number), batch=Account(settled), index=number)
+
+
 def outbox(sink: ScriptedSink, clock: ManualClock, settled: list[str]) -> Outbox:
     return Outbox(
         sink,
@@ -23,7 +39,8 @@ def outbox(sink: ScriptedSink, clock: ManualClock, settled: list[str]) -> Outbox
         outage=lambda dependency, error: None,
         recovered=lambda dependency: None,
         undelivered=lambda message, error: settled.append(f"refused {message.id}"),
-        settled=lambda message: settled.append(message.id),
+        sampled=lambda message: None,
+        unheld=lambda message: None,
         relieved=lambda: None,
     )
 
@@ -41,7 +58,7 @@ async def test_what_one_tick_pushes_leaves_together() -> None:
     box = outbox(sink, ManualClock(), settled)
     await sink.open(box.settled)
     for number in range(5):
-        box.push(Message("out", b"", id=str(number)))
+        box.push(message(number, settled))
     assert not box.idle
     for _ in range(3):
         await asyncio.sleep(0)
@@ -68,7 +85,7 @@ async def _order_survives(bursts: list[int], outages: set[int]) -> None:
     count = 0
     for burst in bursts:
         for _ in range(burst):
-            box.push(Message("out", b"", id=str(count)))
+            box.push(message(count, settled))
             count += 1
         await asyncio.sleep(0)
         await asyncio.sleep(0)
