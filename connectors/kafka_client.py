@@ -6,6 +6,7 @@ confluent-kafka) and reports to a `Listener` from whatever thread it likes. A pr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -129,6 +130,15 @@ class Producer(Protocol):
 
     async def close(self) -> None:
         """Give up and leave. Safe to call twice."""
+
+
+def legal(topic: str) -> bool:
+    """Whether a broker would take this as a topic's name.
+
+    >>> legal("payments.eu-1"), legal("no such/topic")
+    (True, False)
+    """
+    return re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic) is not None and topic not in (".", "..")
 
 
 def headers(message: Message) -> dict[str, str | bytes | None]:

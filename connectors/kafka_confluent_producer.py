@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
-from penstock.connectors.kafka_client import CONNECT, Outlet, headers, stamp
+from penstock.connectors.kafka_client import CONNECT, Outlet, headers, legal, stamp
 from penstock.connectors.kafka_confluent_client import PROBE, connection, final_errors
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
@@ -141,7 +141,8 @@ class ConfluentProducer:
             self._broken = error.str()
 
     def _meaning(self, message: Message, error: ck.KafkaError) -> PenstockError:
-        if error.code() in self._final:
+        # A name that is no topic's is answered in several ways, some of which sound like an outage.
+        if error.code() in self._final or not legal(message.to):
             return Undeliverable(f"Kafka refused the action for {message.to!r}: {error.str()}")
         return Unavailable("kafka", f"topic {message.to!r}: {error.str()}")
 

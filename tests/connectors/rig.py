@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from penstock.connectors import Batch, Endpoint, Event, Message, Site, Source
+from penstock.errors import Unavailable
 
 PATIENCE = 60.0
 """Seconds that a test waits for what must come. Never waited out when all is well."""
@@ -173,3 +174,16 @@ class Ledger:
     def once(self, count: int) -> bool:
         """Whether `count` messages settled, each exactly once and without an error."""
         return len(self.outcomes) == count and all(outcomes == [None] for outcomes in self.outcomes.values())
+
+
+async def patiently(open_it: Callable[[], Awaitable[None]]) -> None:
+    """Open as the engine does: a server that has only just started may ask to be asked again."""
+
+    async def opened() -> bool:
+        try:
+            await open_it()
+        except Unavailable:
+            return False
+        return True
+
+    await until(opened)

@@ -16,7 +16,7 @@ import pytest
 
 from penstock.connectors import Message, Sink
 from penstock.errors import Unavailable
-from tests.connectors.rig import PATIENCE, Ledger, SinkOutageRig, SinkRig, until
+from tests.connectors.rig import PATIENCE, Ledger, SinkOutageRig, SinkRig, patiently, until
 
 TIME = 1714564800.25
 
@@ -39,7 +39,7 @@ async def opened(rig: SinkRig) -> AsyncIterator[tuple[Sink, Ledger]]:
     """The rig's sink in a process of its own, that leaves at the end."""
     site = rig.site()
     sink, ledger = rig.endpoint.sink(site), Ledger()
-    await sink.open(ledger.settled)
+    await patiently(lambda: sink.open(ledger.settled))
     try:
         yield sink, ledger
     finally:

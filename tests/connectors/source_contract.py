@@ -25,6 +25,7 @@ from tests.connectors.rig import (
     SourceRig,
     Taken,
     by_partition,
+    patiently,
     take,
     until,
 )
@@ -56,7 +57,7 @@ async def opened(rig: SourceRig) -> AsyncIterator[Source]:
     """The rig's source in a process of its own, that leaves at the end."""
     site = rig.site()
     source = rig.endpoint.source(site)
-    await source.open()
+    await patiently(source.open)
     try:
         yield source
     finally:
