@@ -56,6 +56,8 @@ class PythonConsumer:
         self._next: dict[int, int] = {}
         self._heard = 0.0
         self._down = False
+        self._count = 0
+        self._rejoin = 0.0
         self._first = 0
         self._place: Any = None
         self._net: Any = None
@@ -138,6 +140,7 @@ class PythonConsumer:
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         found = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=MOST)
         now = time.monotonic()
+        self._look_for_partitions(now)
         if not found:
             self._probe(now)
             return ()
@@ -181,6 +184,22 @@ class PythonConsumer:
             # Partitions are given back on the way, which needs the consumer once more.
             self._consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
             self._consumer = None
+
+    def _look_for_partitions(self, now: float) -> None:
+        """Join once more, a while after partitions were added.
+
+        The client joins at once, but a broker tells of new partitions bit by bit, and the assignment may be made with
+        fewer than the client then takes for assigned: the rest would be nobody's. Joining again without a change takes
+        nothing from anybody.
+        """
+        count = len(self._cluster.partitions_for_topic(self.subscription.topic) or ())
+        if count > self._count:
+            if self._count:
+                self._rejoin = now + 2 * self.subscription.settings.metadata_interval
+            self._count = count
+        elif self._rejoin and now > self._rejoin:
+            self._rejoin = 0.0
+            self._consumer._coordinator.request_rejoin()
 
     def _probe(self, now: float) -> None:
         """The client keeps a broker's absence to itself: ask for one offset when it has been quiet."""
