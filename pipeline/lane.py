@@ -14,7 +14,8 @@ from penstock.pipeline import graph as nodes
 from penstock.pipeline.feed import Feed, keys_of
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Program
-from penstock.pipeline.trouble import Flight, Host, Trouble, fatal
+from penstock.pipeline.trouble import Flight, Host, Trouble
+from penstock.pipeline.verdict import fatal
 from penstock.stages.act import Sent
 from penstock.stages.helper import Failure
 from penstock.stages.payload import admits_none, decoder, getter, is_mapping, text_of

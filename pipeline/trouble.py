@@ -12,12 +12,13 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from penstock.connectors import Batch, Message, Refusal
-from penstock.errors import BadEvent, PenstockError, Unavailable, Undeliverable
+from penstock.errors import BadEvent, Unavailable, Undeliverable
 from penstock.pipeline.clock import Clock
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters import Letter, Letters, as_text, users_line
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Found, Program
+from penstock.pipeline.verdict import fatal, kinds, reason_of, refusal
 from penstock.stages.outcome import Reject, Retries, Retry
 from penstock.stages.payload import refused, text_of
 
@@ -153,7 +154,7 @@ class Trouble:
                 self._stage(part),
                 part.attempts,
                 retries.attempts,
-                _reason(error),
+                reason_of(error),
                 delay,
             )
             self.host.clock.call_later(delay, lambda: self._again(flight, part))
@@ -162,7 +163,7 @@ class Trouble:
         error = part.error
         if part.found.node == self._source or isinstance(error, Reject | BadEvent | Undeliverable):
             return True
-        return not isinstance(error, (Retry, *_kinds(retries))) or part.attempts >= retries.attempts
+        return not isinstance(error, (Retry, *kinds(retries))) or part.attempts >= retries.attempts
 
     def _retries(self, part: Part) -> Retries:
         return self.host.graph.node(part.found.node).retry or self.host.graph.retry
@@ -204,7 +205,7 @@ class Trouble:
         error = refused(part.error) if part.found.node == self._source else None
         failure = error or part.error
         if flight.batch.waited and not isinstance(failure, Reject):
-            flight.batch.answer(flight.index, _refusal(failure))
+            flight.batch.answer(flight.index, refusal(failure))
         else:
             await self.keep(flight, self._stage(part), failure, part)
         flight.open -= 1
@@ -236,7 +237,7 @@ class Trouble:
             event=identity,
             stage=stage,
             error=type(error).__name__,
-            reason=_reason(error),
+            reason=reason_of(error),
             where=users_line(error),
             attempts=part.attempts if part is not None else 1,
             at=self.host.clock.time(),
@@ -275,36 +276,3 @@ class Trouble:
     def _stage(self, part: Part) -> str:
         node = self.host.graph.node(part.found.node)
         return node.stage or f"{node.kind} {node.id}"
-
-
-def _kinds(retries: Retries) -> tuple[type[Exception], ...]:
-    return retries.on if isinstance(retries.on, tuple) else (retries.on,)
-
-
-def fatal(error: BaseException) -> bool:
-    """Whether this is not the event's failure but the end of the task or the process."""
-    if isinstance(error, GeneratorExit | KeyboardInterrupt):
-        return True
-    if isinstance(error, asyncio.CancelledError):
-        task = asyncio.current_task()
-        return task is not None and task.cancelling() > 0
-    return False
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error)
-    return (
-        text
-        if isinstance(error, PenstockError) and text
-        else f"{type(error).__name__}: {text}"
-        if text
-        else type(error).__name__
-    )
-
-
-def _refusal(error: BaseException) -> Refusal:
-    if isinstance(error, BadEvent):
-        return Refusal(error.status, error.reason, path=error.path)
-    if isinstance(error, Undeliverable):
-        return Refusal(422, _reason(error))
-    return Refusal(503, _reason(error), retry_after=1.0)
