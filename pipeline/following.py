@@ -19,7 +19,7 @@ from penstock.pipeline.stand_in import StandIn
 
 async def follow(at: str, *, number: int, earliest: bool, full: bool, write: Callable[[bytes], None]) -> None:
     """Write each event's payload, or with `full` all of it as JSON, until `number` of them or a signal."""
-    local = Local(starting=False)
+    local = Local(at, starting=False)
     try:
         source = reader(local.endpoint(at), local.site, earliest)
         try:

@@ -6,11 +6,11 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from penstock.connectors import Endpoint, Settings, Site
+from penstock.connectors import Endpoint, Kafka, Mqtt, Settings, Site
 from penstock.connectors.embedded import Embedded
 from penstock.errors import ConfigError
 from penstock.pipeline.address import endpoint
-from penstock.pipeline.stand_in import ON, stand_in
+from penstock.pipeline.stand_in import ON, stand_in, variable
 
 FOLDER = Path(".penstock")
 ENVIRONMENT = FOLDER / "dev.env"
@@ -44,16 +44,19 @@ def write(variables: Mapping[str, str]) -> None:
 
 
 class Local:
-    """The servers of this folder, for one command.
+    """The servers of this folder, for one command; `wanted` is the address that it is about, where it is about one.
 
     An embedded server that does not run is started for as long as the command takes, so that its data can be looked
     at. `starting=False` refuses instead.
     """
 
-    def __init__(self, *, starting: bool = True) -> None:
+    def __init__(self, wanted: str = "", *, starting: bool = True) -> None:
         self.settings = settings()
         self.site = Site(self.settings, pipeline="penstock-command")
-        embedded = self.settings.has(EMBEDDED)
+        declared = endpoint(wanted, self.settings) if wanted else None
+        # What has an address of its own is reached there, whatever `penstock dev` left in this folder.
+        own = isinstance(declared, Kafka | Mqtt) and self.settings.has(variable(declared))
+        embedded = self.settings.has(EMBEDDED) and not own
         self._stand_in = stand_in(self.settings) if embedded else _declared
         self._server = Embedded(DATA).start() if embedded else None
         if self._server is not None and self._server.owned and not starting:

@@ -85,7 +85,7 @@ class Sender:
 
     async def run(self, documents: Iterator[bytes]) -> int:
         """Send all of them; how many were refused. Raises `ConfigError` where the address cannot be opened."""
-        local = Local()
+        local = Local(self.to)
         try:
             await self._send(local, documents)
         finally:
