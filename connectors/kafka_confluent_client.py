@@ -21,6 +21,9 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
         "security.protocol": settings.security_protocol,
         "reconnect.backoff.max.ms": 1000,
         "logger": log,
+        # Failures reach us through `error_cb`, are told once and shown by `problem`. The client itself repeats each,
+        # several times a second for as long as a broker is away.
+        "log_level": 2,
     }
     if settings.security_protocol.startswith("SASL"):
         found["sasl.mechanism"] = settings.sasl_mechanism
