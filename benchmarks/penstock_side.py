@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Running(AbstractAsyncContextManager["Running"]):
 
     async def __aenter__(self) -> Running:
         await self.engine.start()
+        gc.freeze()  # as a service does when it is ready
         return self
 
     async def __aexit__(

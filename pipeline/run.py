@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -126,6 +127,8 @@ class Service:
         for engine in self.engines:
             sources = ", ".join(engine.sources)
             log.info("%s is ready after %.2f s: reads %s", engine.graph.name, time.monotonic() - self._began, sources)
+        # What is here now stays until the end: a full collection that walks it would stop every event for 50 ms.
+        gc.freeze()
         self.ready.set()
 
 
