@@ -110,7 +110,7 @@ async def _paced(variables: dict[str, str], rate: float, seconds: float) -> floa
             nonlocal read
             new = sink.logs[0].values[read:]
             read += len(new)
-            # A topic in memory keeps all messages, for the garbage collector to walk; a broker would have them elsewhere.
+            # A topic in memory keeps all messages, for the garbage collector to walk; a broker has them elsewhere.
             sink.logs[0].extras.clear()
             for each in new:
                 load.answer(each)

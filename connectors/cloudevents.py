@@ -175,8 +175,8 @@ def unwrap_batch(body: bytes) -> list[tuple[bytes | BadEvent | None, Attributes 
 def write(message: Message, prefix: str = "ce_") -> dict[str, str]:
     """A message's attributes as headers in binary mode, without its own headers and its content type.
 
-    A message that lacks `id`, `source` or `type` is no CloudEvent and gets none. A time that no calendar has (one
-    given in milliseconds, say) is left out, as `time` is optional.
+    Without a `subject` of its own a message is about its key. One that lacks `id`, `source` or `type` is no CloudEvent
+    and gets none. A time that no calendar has (one given in milliseconds, say) is left out, as `time` is optional.
 
     >>> write(Message("t", b"", id="1", source="/demo", type="decided", time=0.25), "")["time"]
     '1970-01-01T00:00:00.250000Z'
@@ -185,8 +185,8 @@ def write(message: Message, prefix: str = "ce_") -> dict[str, str]:
         return {}
     specversion, id, source, kind, subject, time = _names(prefix)
     found = {specversion: "1.0", id: message.id, source: message.source, kind: message.type}
-    if message.subject:
-        found[subject] = message.subject
+    if message.subject or message.key:
+        found[subject] = message.subject or (message.key or b"").decode("utf-8", "replace")
     if message.time:
         try:  # noqa: SIM105 - `suppress` costs a third of this, and it is written for every action
             found[time] = rfc3339(message.time)

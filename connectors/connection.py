@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
@@ -152,6 +153,9 @@ class Connection:
         """Open a socket, log in and choose the database, all of which is redis-py's."""
         try:
             import hiredis  # noqa: F401 - the link parses with it
+
+            # In a thread: it takes as long as everything else that opens, which goes on meanwhile.
+            await asyncio.to_thread(import_module, "redis.asyncio.connection")
             from redis import exceptions
         except ImportError as error:
             raise ConfigError(f"{self.name}: its client is not installed: pip install 'penstock[redis]'") from error

@@ -10,9 +10,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
-from penstock.connectors.cloudevents import JSON, write
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.errors import PenstockError
@@ -139,17 +138,3 @@ def legal(topic: str) -> bool:
     (True, False)
     """
     return re.fullmatch(r"[A-Za-z0-9._-]{1,249}", topic) is not None and topic not in (".", "..")
-
-
-def headers(message: Message) -> dict[str, str | bytes | None]:
-    """A message's headers: its CloudEvents attributes in binary mode, its content type, its own."""
-    found = cast("dict[str, str | bytes | None]", write(message))
-    found["content-type"] = JSON
-    if message.headers:
-        found.update(message.headers)
-    return found
-
-
-def stamp(message: Message, now: float) -> int:
-    """A message's timestamp in milliseconds. Never in the future, since brokers refuse what is far ahead of them."""
-    return round((message.time if 0.0 < message.time < now else now) * 1000)

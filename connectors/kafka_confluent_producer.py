@@ -11,8 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
-from penstock.connectors.kafka_client import CONNECT, Outlet, headers, legal, stamp
+from penstock.connectors.kafka_client import CONNECT, Outlet, legal
 from penstock.connectors.kafka_confluent_client import PROBE, connection, final_errors
+from penstock.connectors.kafka_record import headers, stamp
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:

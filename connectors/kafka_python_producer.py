@@ -13,8 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
-from penstock.connectors.kafka_client import CONNECT, Outlet, headers, stamp
+from penstock.connectors.kafka_client import CONNECT, Outlet
 from penstock.connectors.kafka_python_client import connected, library
+from penstock.connectors.kafka_record import headers, stamp
 from penstock.errors import PenstockError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class PythonProducer:
 
     def _produce(self, producer: Any, message: Message, now: float) -> None:
         errors = library("kafka.errors")
-        own = [(name, value.encode() if isinstance(value, str) else value) for name, value in headers(message).items()]
+        own = headers(message)
         while not self._leaving.is_set():
             try:
                 future = producer.send(

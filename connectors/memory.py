@@ -73,8 +73,8 @@ class MemoryBatch(Batch):
         if attributes is not None:
             return attributes.event(data=data, key=key, topic=topic)
         if isinstance(extra, Message) and extra.id:
-            headers = extra.headers or {}
-            return Event(extra.id, extra.source, extra.type, extra.subject, extra.time, key, topic, headers, data)
+            subject, headers = extra.subject or key, extra.headers or {}
+            return Event(extra.id, extra.source, extra.type, subject, extra.time, key, topic, headers, data)
         return Event(
             f"{self.partition}/{offset}",
             f"memory:{topic}",

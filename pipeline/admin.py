@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ConfigError
@@ -42,7 +44,8 @@ class Admin:
     async def open(self) -> None:
         """Listen. Raises `ConfigError` where the address is wrong or taken."""
         try:
-            from aiohttp import web
+            # In a thread: it takes as long as everything else that opens, which goes on meanwhile.
+            web = await asyncio.to_thread(import_module, "aiohttp.web")
         except ImportError as error:
             raise ConfigError("the admin port needs aiohttp: pip install 'penstock[http]'") from error
 

@@ -70,14 +70,15 @@ class Service:
 
         Raises what a pipeline could not begin or go on for, after everything was closed.
         """
-        await self.admin.open()
         lives = [asyncio.ensure_future(self._live(engine)) for engine in self.engines]
-        ready = asyncio.ensure_future(self._all_ready())
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
+            # Opening leaves for other threads at once, and goes on there while the admin port's library is imported.
+            await asyncio.sleep(0)
+            await self.admin.open()
             await _until_over(lives, stopping)
         finally:
-            tasks: list[asyncio.Future[Any]] = [*lives, ready, stopping]
+            tasks: list[asyncio.Future[Any]] = [*lives, stopping]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -117,13 +118,15 @@ class Service:
 
     async def _live(self, engine: Engine) -> None:
         await engine.start()
+        self._begun()
         with contextlib.suppress(Unavailable):
             await enter(engine.store, engine.site.group)
         await engine.run()
 
-    async def _all_ready(self) -> None:
-        while not all(engine.ready for engine in self.engines):
-            await asyncio.sleep(0.02)
+    def _begun(self) -> None:
+        """One more engine is ready: when all are, the process is."""
+        if not all(engine.ready for engine in self.engines):
+            return
         for engine in self.engines:
             sources = ", ".join(engine.sources)
             log.info("%s is ready after %.2f s: reads %s", engine.graph.name, time.monotonic() - self._began, sources)

@@ -70,12 +70,12 @@ class Acting:
         identity = f"{self.identify(batch, index, origin)}/{self.stage}"
         for number in path:
             identity += f".{number}"
-        if result.__class__ is list:
-            for number, one in enumerate(result):
-                if one is not None:
-                    self._message(out, f"{identity}.{number}", batch, index, key, payload, one)
-        else:
+        if result.__class__ is not list:
             self._message(out, identity, batch, index, key, payload, result)
+            return
+        for number, one in enumerate(result):
+            if one is not None:
+                self._message(out, f"{identity}.{number}", batch, index, key, payload, one)
 
     def _message(self, out: Sent, identity: str, batch: Batch, index: int, key: Any, payload: Any, result: Any) -> None:
         headers, kind, subject, data, own = None, self.type, "", result, None
@@ -98,7 +98,7 @@ class Acting:
                 identity,
                 self.source,
                 kind,
-                subject or name,
+                subject,
                 self.clock(),
                 batch,
                 index,
