@@ -84,7 +84,8 @@ class Sink(Protocol):
 class Endpoint(Protocol):
     """Frozen data that names a place. Opening it is the engine's business.
 
-    `address` is its one-line name as the command line writes it: `kafka:payments`.
+    `address` is its one-line name as the command line writes it: `kafka:payments`. A technology whose records have no
+    positions says `positions = False` on its class.
     """
 
     @property
