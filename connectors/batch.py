@@ -57,6 +57,8 @@ class Batch:
     - `received`: the loop's clock when the records arrived; the latency budget counts from here.
     - `taken`: how many records the engine has started; with `fenced` set it starts no more of them.
     - `changed`: called on the loop after records finished; None where the source looks by itself.
+    - `updates`: what a record's updates of state came to, packed, by record and then by stage and path. Whoever brings
+      a record again that was processed in part (a replayed letter) fills it in: what stands there is not done again.
 
     >>> batch = Batch(Partition("payments"), [b"1", b"2", b"3"])
     >>> batch.settle(1); batch.finished()
@@ -76,6 +78,7 @@ class Batch:
         "partition",
         "received",
         "taken",
+        "updates",
         "values",
         "waited",
     )
@@ -102,6 +105,7 @@ class Batch:
         self.taken = 0
         self.fenced = False
         self.answers: dict[int, list[Message] | Refusal] = {}
+        self.updates: dict[int, dict[str, bytes]] = {}
         self._more: dict[int, int] = {}
 
     def __len__(self) -> int:
@@ -119,6 +123,25 @@ class Batch:
     def position(self, index: int) -> str:
         """The record's place in its partition, as text that sorts and never changes: the base of action ids."""
         return self.event(index).id
+
+    def origin(self, index: int) -> str:
+        """The lasting identity of the partition that the record came from; empty where records have no positions.
+
+        Two records of one origin are the same event if, and only if, they have the same place.
+        """
+        return ""
+
+    def place(self, index: int) -> str:
+        """The record's position in its origin, as ASCII digits and dashes of a fixed width, so that texts sort as
+        positions do. Empty where records have no positions: there only the event's id tells a repeat.
+        """
+        return ""
+
+    def floor(self) -> str:
+        """The place below which the origin has everything confirmed, so that nothing below it comes again. Empty where
+        that is not known (yet).
+        """
+        return ""
 
     def owe(self, index: int, more: int) -> None:
         """This record waits for `more` further confirmations before it is finished."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 from urllib.parse import urlsplit
 
 from penstock.connectors import template
@@ -34,6 +34,8 @@ class Http:
     >>> Http("/orders/{order}").address
     'http:/orders/{order}'
     """
+
+    positions: ClassVar[bool] = False
 
     path_or_url: str
     method: str = "POST"

@@ -21,7 +21,7 @@ class KafkaBatch(Batch):
     knows how its records are read.
     """
 
-    __slots__ = ("attributes", "records")
+    __slots__ = ("attributes", "progress", "records")
 
     def __init__(
         self,
@@ -34,6 +34,7 @@ class KafkaBatch(Batch):
     ) -> None:
         super().__init__(partition, values, keys=keys, received=received)
         self.records = records
+        self.progress: Progress | None = None
         self.attributes: dict[int, Attributes | None] | None = None
         if headers is not None:
             self._read(values, headers)
@@ -63,8 +64,19 @@ class KafkaBatch(Batch):
         raise NotImplementedError
 
     def position(self, index: int) -> str:
+        return f"{self.origin(index)}/{self.place(index)}"
+
+    def origin(self, index: int) -> str:
         where = self.partition
-        return f"{where.topic or where.name}/{where.number}/{self.offset(index):019d}"
+        return f"{where.topic or where.name}/{where.number}"
+
+    def place(self, index: int) -> str:
+        return f"{self.offset(index):019d}"
+
+    def floor(self) -> str:
+        """The committed offset, once this process has committed one."""
+        committed = self.progress.committed if self.progress is not None else -1
+        return f"{committed:019d}" if committed >= 0 else ""
 
     def event(self, index: int) -> Event:
         name = self.partition.name
@@ -102,6 +114,7 @@ class Progress:
 
     def add(self, batch: KafkaBatch) -> None:
         self.prune()
+        batch.progress = self
         self.batches.append(batch)
 
     def prune(self) -> None:

@@ -48,12 +48,23 @@ class Memory:
 class MemoryBatch(Batch):
     """Consecutive records of one partition, described from its log when asked."""
 
-    __slots__ = ("_log", "_start", "attributes")
+    __slots__ = ("_confirmed", "_log", "_start", "attributes")
 
-    def __init__(self, partition: Partition, log: Log, start: int, stop: int, *, keyed: bool, received: float) -> None:
+    def __init__(
+        self,
+        partition: Partition,
+        log: Log,
+        start: int,
+        stop: int,
+        *,
+        confirmed: list[int],
+        keyed: bool,
+        received: float,
+    ) -> None:
         values: list[Any] = log.values[start:stop]
         super().__init__(partition, values, keys=log.keys[start:stop] if keyed else None, received=received)
         self.attributes: dict[int, Attributes | None] = {}
+        self._confirmed = confirmed
         self._log = log
         self._start = start
         if log.envelopes:
@@ -63,6 +74,15 @@ class MemoryBatch(Batch):
 
     def position(self, index: int) -> str:
         return f"{self.partition}/{self._start + index:019d}"
+
+    def origin(self, index: int) -> str:
+        return f"memory:{self.partition}"
+
+    def place(self, index: int) -> str:
+        return f"{self._start + index:019d}"
+
+    def floor(self) -> str:
+        return f"{self._confirmed[self.partition.number]:019d}"
 
     def event(self, index: int) -> Event:
         offset, topic = self._start + index, self.partition.name
@@ -129,7 +149,15 @@ class MemorySource:
             start = self._next[number]
             stop = min(len(log.values), start + MOST)
             if stop > start:
-                batch = MemoryBatch(self._partitions[number], log, start, stop, keyed=topic.keyed, received=now)
+                batch = MemoryBatch(
+                    self._partitions[number],
+                    log,
+                    start,
+                    stop,
+                    confirmed=topic.position(self.group),
+                    keyed=topic.keyed,
+                    received=now,
+                )
                 self._next[number] = stop
                 self._pending[number].append(batch)
                 found.append(batch)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from penstock.connectors.command import encoded
+from penstock.connectors.guard import Update, Updated, guard
 from penstock.connectors.reply import ReplyError
 
 Log: TypeAlias = list[tuple[int, dict[str, bytes]]]
@@ -68,6 +69,19 @@ class MemoryStore:
             kept.update({field.encode(): encoded(value) for field, value in values.items()})
         elif values:
             raise _wrong(key)
+
+    async def update(self, updates: Sequence[Update]) -> list[Updated]:
+        return [self._update(update) for update in updates]
+
+    def _update(self, update: Update) -> Updated:
+        kept = self._get(update.key)
+        if kept is not None and not isinstance(kept, dict):
+            return Updated("foreign", str(_wrong(update.key)).encode())
+        found = {} if kept is None else kept
+        updated = guard(found, update, int(self.clock()))
+        if found:
+            self._keys[update.key] = found
+        return updated
 
     async def delete(self, keys: Sequence[str]) -> int:
         count = 0

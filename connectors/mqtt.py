@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import blake2s
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from penstock.connectors import template
 from penstock.connectors.mqtt_broker import broker
@@ -34,6 +34,8 @@ class Mqtt:
     >>> Mqtt("terminals/{terminal}/payments").filter
     'terminals/+/payments'
     """
+
+    positions: ClassVar[bool] = False
 
     topic: str
     on: str = ""

@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from penstock.connectors.batch import Batch
 from penstock.connectors.event import Message
+from penstock.connectors.guard import Update, Updated
 from penstock.connectors.site import Site
 
 Settled: TypeAlias = Callable[[Sequence[Message], BaseException | None], None]
@@ -84,7 +85,8 @@ class Sink(Protocol):
 class Endpoint(Protocol):
     """Frozen data that names a place. Opening it is the engine's business.
 
-    `address` is its one-line name as the command line writes it: `kafka:payments`.
+    `address` is its one-line name as the command line writes it: `kafka:payments`. A technology whose records have no
+    positions says `positions = False` on its class.
     """
 
     @property
@@ -139,6 +141,14 @@ class Store(Protocol):
 
     def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> Awaitable[None]:
         """Set fields of a hash. Idempotent."""
+        ...
+
+    def update(self, updates: Sequence[Update]) -> Awaitable[list[Updated]]:
+        """Change state, each of these once for its event, whatever is repeated (`penstock.connectors.guard`).
+
+        All are one request, done in order; one that finds a conflict changes nothing and stops none of the others.
+        Idempotent.
+        """
         ...
 
     def delete(self, keys: Sequence[str]) -> Awaitable[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
@@ -51,9 +51,16 @@ def fields(message: Message) -> list[Argument]:
 class StreamBatch(Batch):
     """Entries of one partition, kept as they came and described from there when asked."""
 
-    __slots__ = ("attributes", "entries")
+    __slots__ = ("attributes", "confirmed", "entries")
 
-    def __init__(self, partition: Partition, entries: Sequence[Entry], received: float) -> None:
+    def __init__(
+        self,
+        partition: Partition,
+        entries: Sequence[Entry],
+        received: float,
+        confirmed: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.confirmed = confirmed
         self.entries = entries
         self.attributes: dict[int, Attributes] = {}
         values: list[Any] = []
@@ -78,6 +85,17 @@ class StreamBatch(Batch):
         milliseconds, _, number = self.entries[index][0].partition(b"-")
         return f"{self.partition}/{int(milliseconds):015d}-{int(number):010d}"
 
+    def origin(self, index: int) -> str:
+        where = self.partition
+        return f"{where.topic or where.name}/{where.number}"
+
+    def place(self, index: int) -> str:
+        return _place(self.entries[index][0])
+
+    def floor(self) -> str:
+        """The place after the confirmed position, which is itself confirmed."""
+        return _place(self.confirmed(), after=1) if self.confirmed is not None else ""
+
     def event(self, index: int) -> Event:
         id, flat = self.entries[index]
         name = self.partition.name
@@ -96,6 +114,16 @@ class StreamBatch(Batch):
             headers=texts(headers.items()),
             data=value,
         )
+
+
+def _place(id: bytes, after: int = 0) -> str:
+    """An entry's id, both of whose numbers may have twenty digits, at a fixed width.
+
+    >>> _place(b"1714564800250-3", after=1)
+    '00000001714564800250-00000000000000000004'
+    """
+    milliseconds, _, number = id.partition(b"-")
+    return f"{int(milliseconds):020d}-{int(number or 0) + after:020d}"
 
 
 def _parts(flat: Sequence[bytes]) -> tuple[bytes | None, bytes | None, dict[str, bytes]]:

@@ -59,7 +59,9 @@ class Group:
         if taken is None:
             return None
         lease, position, count = taken
-        return Holding(Partition(self.stream, number), keys[0], lease, position, int(count))
+        # Streams of one name may be at several connections.
+        identity = f"{self.connection.name}:{self.stream}"
+        return Holding(Partition(self.stream, number, identity), keys[0], lease, position, int(count))
 
     async def confirm(self, held: Collection[Holding]) -> None:
         """Move the group's position in each partition over what is finished."""

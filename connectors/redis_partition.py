@@ -30,7 +30,7 @@ class Holding:
 
     def add(self, entries: list[Entry], received: float) -> Batch:
         """The entries as a batch, which is waited for from now on."""
-        batch = StreamBatch(self.partition, entries, received)
+        batch = StreamBatch(self.partition, entries, received, lambda: self.confirmed)
         self.batches.append(batch)
         self.read = entries[-1][0]
         return batch

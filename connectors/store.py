@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from penstock.connectors.command import Argument, Prepared, pack
 from penstock.connectors.connection import Connection, Statistics
+from penstock.connectors.guard import Update, Updated, answered
 from penstock.connectors.site import Site
 
 APPEND = """\
@@ -28,8 +29,8 @@ _MAP = Prepared(("HGETALL",))
 class RedisStore:
     """`Store` on the server that `PENSTOCK_STORE` names. Keys are used as they are given.
 
-    Reads, `write`, `write_hash`, `delete` and appends with an `id` are sent again when their reply is lost, for doing
-    them twice is doing them once; an append without one then raises `Unavailable`, its outcome unknown.
+    Reads, `write`, `write_hash`, `update`, `delete` and appends with an `id` are sent again when their reply is lost,
+    for doing them twice is doing them once; an append without one then raises `Unavailable`, its outcome unknown.
 
     An append with an `id` is one script: the hash `{stream}:ids` (that name with its braces, so that a cluster keeps
     both keys together) holds the place of each id; an id that is there is not appended again. The ids live as long
@@ -84,6 +85,25 @@ class RedisStore:
         if values:
             await self.connection.ask(pack("HSET", key, *_flat(values)), again=True)
 
+    async def update(self, updates: Sequence[Update]) -> list[Updated]:
+        if not updates:
+            return []
+        packed = b"".join([_run("EVALSHA", update.body.digest, update) for update in updates])
+        replies = await self.connection.ask(packed, len(updates), again=True, forgive="NOSCRIPT")
+        if None in replies:
+            unknown = [at for at, one in enumerate(replies) if one is None]
+            for at, one in zip(unknown, await self._taught([updates[at] for at in unknown]), strict=True):
+                replies[at] = one
+        return [answered(one) for one in replies]
+
+    async def _taught(self, updates: Sequence[Update]) -> list[Any]:
+        """The replies of a server that has not seen the scripts yet: each goes along once, before it is asked for."""
+        bodies = dict.fromkeys(update.body for update in updates)
+        teaching = b"".join([pack("SCRIPT", "LOAD", body.script) for body in bodies])
+        packed = b"".join([_run("EVALSHA", update.body.digest, update) for update in updates])
+        replies = await self.connection.ask(teaching + packed, len(bodies) + len(updates), again=True)
+        return replies[len(bodies) :]
+
     async def delete(self, keys: Sequence[str]) -> int:
         if not keys:
             return 0
@@ -119,6 +139,10 @@ class RedisStore:
 @lru_cache(maxsize=256)
 def _hash(fields: tuple[str, ...]) -> Prepared:
     return Prepared(("HMGET",), fields)
+
+
+def _run(command: str, script: str, update: Update) -> bytes:
+    return pack(command, script, 1, update.key, *update.constants, *update.arguments)
 
 
 def _ids(stream: str) -> str:

@@ -20,7 +20,7 @@ from penstock.pipeline.clock import ManualClock
 from penstock.pipeline.declaration import Pipeline
 from penstock.pipeline.engine import Engine, Model
 from penstock.pipeline.letters import Letter
-from penstock.pipeline.place import place
+from penstock.pipeline.place import has_positions, place
 from penstock.pipeline.stands import Answers, Inlet, KeptLetters, Outlet, Record, Stand
 from penstock.pipeline.stubs import stubbed
 from penstock.stages.payload import encode
@@ -127,7 +127,8 @@ class Harness:
             id or f"{topic}/{self._count}", f"/{topic}", key=key, topic=topic, headers=headers or {}, data=value
         )
         waited = endpoint.address.startswith("http:")
-        batch = Record(described, value, key, captures, waited, self.clock.monotonic())
+        number = self._count if has_positions(endpoint) else None
+        batch = Record(described, value, key, captures, waited, self.clock.monotonic(), number)
         stand.inlet.put(batch)
         await self._until(lambda: batch.left == 0 or (batch.taken == 1 and self._parked))
         return self._outcome(batch)

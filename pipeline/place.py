@@ -1,4 +1,4 @@
-"""What tells two endpoints apart."""
+"""What tells two endpoints apart, and whether an endpoint tells its records apart."""
 
 from __future__ import annotations
 
@@ -14,3 +14,13 @@ def place(endpoint: Endpoint) -> str:
     """
     on, method = getattr(endpoint, "on", ""), getattr(endpoint, "method", "POST")
     return endpoint.address + (f" on {on}" if on else "") + (f" {method}" if method != "POST" else "")
+
+
+def has_positions(endpoint: Endpoint) -> bool:
+    """Whether records of this source have positions, so that a repeat is known as one without an id of its own.
+
+    >>> from penstock.connectors import Kafka, Mqtt
+    >>> has_positions(Kafka("payments")), has_positions(Mqtt("payments"))
+    (True, False)
+    """
+    return bool(getattr(endpoint, "positions", True))

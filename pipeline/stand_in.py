@@ -213,6 +213,15 @@ class Selected(Batch):
     def position(self, index: int) -> str:
         return self.whole.position(self.indexes[index])
 
+    def origin(self, index: int) -> str:
+        return self.whole.origin(self.indexes[index])
+
+    def place(self, index: int) -> str:
+        return self.whole.place(self.indexes[index])
+
+    def floor(self) -> str:
+        return self.whole.floor()
+
 
 def _pass_on(batch: Any) -> None:
     """Settle in the whole batch what was finished here since the last call."""

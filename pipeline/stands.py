@@ -13,12 +13,19 @@ from penstock.pipeline.letters import Letter, Letters
 
 
 class Record(Batch):
-    """A batch of one event that a test sent."""
+    """A batch of one event that a test sent. `number` is its place, where the endpoint has positions."""
 
-    __slots__ = ("described",)
+    __slots__ = ("described", "number")
 
     def __init__(
-        self, described: Event, value: Any, key: str, captures: dict[str, str] | None, waited: bool, now: float
+        self,
+        described: Event,
+        value: Any,
+        key: str,
+        captures: dict[str, str] | None,
+        waited: bool,
+        now: float,
+        number: int | None,
     ) -> None:
         super().__init__(
             Partition(described.topic),
@@ -29,9 +36,16 @@ class Record(Batch):
             received=now,
         )
         self.described = described
+        self.number = number
 
     def event(self, index: int) -> Event:
         return self.described
+
+    def origin(self, index: int) -> str:
+        return "" if self.number is None else str(self.partition)
+
+    def place(self, index: int) -> str:
+        return "" if self.number is None else f"{self.number:019d}"
 
 
 class Inlet:

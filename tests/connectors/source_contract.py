@@ -304,6 +304,30 @@ class LogContract(RedeliveryContract):
             for record in again:
                 record.settle()
 
+    async def test_places_are_lasting_and_the_floor_is_what_is_confirmed(self, rig: LogRig) -> None:
+        async with opened(rig) as source:
+            await rig.produce(plain(*numbers(12)) + plain(*numbers(3), partition=1))
+            taken = await take(source, 15)
+            by_origin: dict[str, list[str]] = {}
+            for record in taken:
+                by_origin.setdefault(record.batch.origin(record.index), []).append(record.batch.place(record.index))
+            assert sorted(map(len, by_origin.values())) == [3, 12], "an origin is a partition"
+            places = next(found for found in by_origin.values() if len(found) == 12)
+            assert places == sorted(set(places))
+            assert len({len(place) for place in places}) == 1
+            assert set("".join(places)) <= set("0123456789-")
+            first = [record for record in taken if record.batch.partition.number == 0]
+            assert first[0].batch.floor() <= places[0]
+            for record in first[:10]:
+                record.settle()
+            await source.confirm()
+            assert places[9] < first[0].batch.floor() <= places[10]
+        async with opened(rig) as source:
+            again = [record for record in await take(source, 5) if record.batch.partition.number == 0]
+            assert [record.batch.place(record.index) for record in again] == places[10:]
+            assert {record.batch.origin(record.index) for record in again} == {first[0].batch.origin(0)}
+            assert all(record.batch.floor() <= places[10] for record in again)
+
     async def test_keys_headers_and_missing_values(self, rig: LogRig) -> None:
         async with opened(rig) as source:
             await rig.produce(

@@ -8,9 +8,10 @@ import pytest
 
 from penstock.connectors import Store
 from penstock.connectors.reply import ReplyError
+from tests.connectors.guard_contract import GuardContract
 
 
-class StoreContract:
+class StoreContract(GuardContract):
     """What holds for every store. Keys begin with the test's own name, for the store may be shared."""
 
     async def test_plain_keys(self, store: Store) -> None:

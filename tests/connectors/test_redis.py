@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -31,7 +32,8 @@ from tests.connectors.contract import (
 )
 from tests.servers import Redis as RedisServer
 
-NAMES = count()
+NAMES = (f"{uuid4().hex[:8]}-{number}" for number in count())
+"""Names that no other run has on a server that several share."""
 OURS = {b"data", b"key"}
 
 
