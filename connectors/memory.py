@@ -73,7 +73,7 @@ class MemoryBatch(Batch):
         if attributes is not None:
             return attributes.event(data=data, key=key, topic=topic)
         if isinstance(extra, Message) and extra.id:
-            headers = extra.headers or {}
+            headers = {name.removeprefix("ce_"): value for name, value in (extra.headers or {}).items()}
             return Event(extra.id, extra.source, extra.type, extra.subject, extra.time, key, topic, headers, data)
         return Event(
             f"{self.partition}/{offset}",

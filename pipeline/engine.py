@@ -21,6 +21,7 @@ from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.place import place
 from penstock.pipeline.statistics import statistics
+from penstock.pipeline.through import FarLane
 from penstock.stages.inference import Predictor
 
 log = logging.getLogger("penstock")
@@ -94,7 +95,7 @@ class Engine:
         )
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
-        self.lanes = [Lane(self, node) for node in self.graph.sources]
+        self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]

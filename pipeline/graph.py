@@ -70,7 +70,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Source(Node):
-    """Where events come in: all `endpoints` feed one stream of `schema`."""
+    """Where events come in: all `endpoints` feed one stream of `schema`.
+
+    Where it is the far side of a `through`, `forward` is the number of the near side.
+    """
 
     kind: ClassVar[str] = "source"
     endpoints: tuple[Endpoint, ...] = ()
@@ -80,6 +83,7 @@ class Source(Node):
     time: str | None = None
     decode: Callable[[bytes], Any] | None = None
     repeats: Literal["once", "counted"] = "once"
+    forward: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,13 @@ class Act(Node):
     function: Function | None = None
     to: tuple[Endpoint, ...] = ()
     key: By = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward(Act):
+    """The near side of a `through`: every event goes to its topic under the new key, as what it is."""
+
+    kind: ClassVar[str] = "through"
 
 
 @dataclass(frozen=True, slots=True)
