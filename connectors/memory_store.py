@@ -68,6 +68,9 @@ class MemoryStore:
             raise _wrong(key)
         return found
 
+    async def settle_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> list[bytes | None]:
+        return [await self.settle(key, value, ttl) for key, value, ttl in wanted]
+
     async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
         kept = self._get(key)
         if kept is None and values:

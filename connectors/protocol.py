@@ -145,6 +145,10 @@ class Store(Protocol):
         """
         ...
 
+    def settle_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> Awaitable[list[bytes | None]]:
+        """`settle` for many keys, values and times as one request; the answers in the same order."""
+        ...
+
     def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> Awaitable[None]:
         """Set fields of a hash. Idempotent."""
         ...

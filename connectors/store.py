@@ -81,9 +81,14 @@ class RedisStore:
         await self.connection.ask(pack("SET", key, value, *expiry), again=True)
 
     async def settle(self, key: str, value: bytes, ttl: float) -> bytes | None:
-        command = pack("SET", key, value, "NX", "GET", "PX", _milliseconds(ttl))
-        [found] = await self.connection.ask(command, again=True)
-        return cast("bytes | None", found)
+        [found] = await self.settle_many([(key, value, ttl)])
+        return found
+
+    async def settle_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> list[bytes | None]:
+        if not wanted:
+            return []
+        commands = [pack("SET", key, value, "NX", "GET", "PX", _milliseconds(ttl)) for key, value, ttl in wanted]
+        return await self.connection.ask(b"".join(commands), len(commands), again=True)
 
     async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
         if values:

@@ -231,11 +231,17 @@ class Stream(Generic[T_co]):
         *,
         to: Endpoint | Sequence[Endpoint],
         key: By = None,
+        once: bool | D = False,
         stage: str = "",
         retry: Retries | None = None,
     ) -> Stream[T_co]:
-        """Decide: what `f` returns (a payload, an `Action`, a list of them, or None for nothing) goes to `to`."""
-        return self._then("act", stage, f=f, to=to, key=key, retry=retry)
+        """Decide: what `f` returns (a payload, an `Action`, a list of them, or None for nothing) goes to `to`.
+
+        `once`: an action is kept in the store before it is sent, and when its event is processed again it is sent as it
+        was, whatever `f` makes of it then. `True` keeps it for a day, `"2h"` for as long as that; after that time a
+        repeat is sent as it is decided anew.
+        """
+        return self._then("act", stage, f=f, to=to, key=key, once=once, retry=retry)
 
     def through(
         self, topic: Kafka | Redis | Memory, *, key: str | tuple[str, ...] | Callable[[T_co], Any], stage: str = ""

@@ -11,7 +11,7 @@ from penstock.errors import DeclarationError, Where
 from penstock.pipeline import inference
 from penstock.pipeline.annotations import admits_none, either, fits, has, label, members
 from penstock.pipeline.callables import narrowed
-from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets
+from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets, horizon
 from penstock.pipeline.graph import (
     Act,
     End,
@@ -238,6 +238,7 @@ class _Maker:
             function,
             to,
             key,
+            horizon(self.given["once"], to, self.where),
         )
 
     def _forward(self) -> Node:

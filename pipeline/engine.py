@@ -13,15 +13,16 @@ from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, St
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.far import FarLane
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
+from penstock.pipeline.once import Keeping
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.place import place
 from penstock.pipeline.statistics import statistics
-from penstock.pipeline.through import FarLane
 from penstock.stages.inference import Predictor
 
 log = logging.getLogger("penstock")
@@ -271,7 +272,7 @@ class Engine:
                 if where == "reply" or where in sinks:
                     continue
                 sinks[where] = sink = endpoint.sink(self.site)
-                self.outboxes[where] = Outbox(
+                self.outboxes[where] = self._outbox(where)(
                     sink,
                     where,
                     clock=self.clock,
@@ -284,6 +285,15 @@ class Engine:
                 )
         self.holding = self.graph.order != "none" and any(not sink.ordered for sink in sinks.values())
         return sinks
+
+    def _outbox(self, where: str) -> Callable[..., Outbox]:
+        """What makes the outbox of an endpoint: one that keeps actions where an act declares `once`."""
+        stages = {
+            act.stage: act.once
+            for act in self.graph.acts
+            if act.once is not None and any(place(self.endpoint(declared)) == where for declared in act.to)
+        }
+        return partial(Keeping, host=self, pipeline=self.site.group, stages=stages) if stages else Outbox
 
     def _sampled(self, message: Message) -> None:
         """One of the actions that were confirmed together: how long it took since its event came."""

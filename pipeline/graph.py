@@ -139,12 +139,16 @@ class Infer(Node):
 
 @dataclass(frozen=True, slots=True)
 class Act(Node):
-    """A decision: what `function` returns goes to every endpoint of `to`."""
+    """A decision: what `function` returns goes to every endpoint of `to`.
+
+    `once` is for how many seconds an action is kept, to be sent again as it was; None where it is not.
+    """
 
     kind: ClassVar[str] = "act"
     function: Function | None = None
     to: tuple[Endpoint, ...] = ()
     key: By = None
+    once: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

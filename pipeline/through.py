@@ -1,18 +1,16 @@
-"""`through`: a stream that goes through a topic of its own; what may be one, and how its events are told apart."""
+"""`through`: a stream that goes through a topic of its own; what may be one."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from penstock.connectors import Batch, Endpoint, Event, Kafka
+from penstock.connectors import Endpoint, Kafka
 from penstock.connectors.template import names
 from penstock.errors import DeclarationError, Where
 from penstock.pipeline.annotations import label
 from penstock.pipeline.endpoints import check_endpoint
-from penstock.pipeline.lane import Lane
 from penstock.pipeline.payloads import check_by, check_schema
-from penstock.stages.forward import mark_of, restored
 
 TOPICS = ("kafka:", "redis:", "memory:")
 
@@ -43,15 +41,3 @@ def check_through(topic: Any, key: Any, payload: Any, where: Where) -> Endpoint:
             f"{label(payload)} goes through {endpoint.address} as JSON: {error.message.removeprefix('schema= ')}", where
         ) from None
     return replace(endpoint, start="earliest") if isinstance(endpoint, Kafka) else endpoint
-
-
-class FarLane(Lane):
-    """The lane of what comes out of a through: its events are those that went in."""
-
-    def identify(self, batch: Batch, index: int, payload: Any) -> str:
-        """The origin's identity, so that a message that the topic brings twice makes the same actions."""
-        return mark_of(batch.event(index)) or super().identify(batch, index, payload)
-
-    def describe(self, batch: Batch, index: int, payload: Any, key: Any) -> Event:
-        """The `event` that a function asked for: the origin's, under the new key."""
-        return restored(super().describe(batch, index, payload, key))
