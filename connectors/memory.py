@@ -93,7 +93,8 @@ class MemoryBatch(Batch):
         if attributes is not None:
             return attributes.event(data=data, key=key, topic=topic)
         if isinstance(extra, Message) and extra.id:
-            subject, headers = extra.subject or key, extra.headers or {}
+            subject = extra.subject or key
+            headers = {name.removeprefix("ce_"): value for name, value in (extra.headers or {}).items()}
             return Event(extra.id, extra.source, extra.type, subject, extra.time, key, topic, headers, data)
         return Event(
             f"{self.partition}/{offset}",

@@ -61,6 +61,17 @@ class MemoryStore:
         if ttl is not None:
             self._expiry[key] = self.clock() + ttl
 
+    async def settle(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        found = self._get(key)
+        if found is None:
+            await self.write(key, value, ttl=ttl)
+        elif not isinstance(found, bytes):
+            raise _wrong(key)
+        return found
+
+    async def settle_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> list[bytes | None]:
+        return [await self.settle(key, value, ttl) for key, value, ttl in wanted]
+
     async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
         kept = self._get(key)
         if kept is None and values:

@@ -139,6 +139,18 @@ class Store(Protocol):
         """Set a plain key. Idempotent."""
         ...
 
+    def settle(self, key: str, value: bytes, ttl: float) -> Awaitable[bytes | None]:
+        """Set a plain key for `ttl` seconds unless it is there: what it holds, None where this call has set it.
+
+        Whoever comes first decides, and everybody learns what was decided. Idempotent: sent again after a lost reply,
+        it may answer with its own value.
+        """
+        ...
+
+    def settle_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> Awaitable[list[bytes | None]]:
+        """`settle` for many keys, values and times as one request; the answers in the same order."""
+        ...
+
     def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> Awaitable[None]:
         """Set fields of a hash. Idempotent."""
         ...

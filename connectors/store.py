@@ -29,8 +29,9 @@ _MAP = Prepared(("HGETALL",))
 class RedisStore:
     """`Store` on the server that `PENSTOCK_STORE` names. Keys are used as they are given.
 
-    Reads, `write`, `write_hash`, `update`, `delete` and appends with an `id` are sent again when their reply is lost,
-    for doing them twice is doing them once; an append without one then raises `Unavailable`, its outcome unknown.
+    Reads, `write`, `settle`, `write_hash`, `update`, `delete` and appends with an `id` are sent again when their reply
+    is lost, for doing them twice is doing them once; an append without one then raises `Unavailable`, its outcome
+    unknown.
 
     An append with an `id` is one script: the hash `{stream}:ids` (that name with its braces, so that a cluster keeps
     both keys together) holds the place of each id; an id that is there is not appended again. The ids live as long
@@ -78,8 +79,18 @@ class RedisStore:
         return self._each(_MAP, keys)
 
     async def write(self, key: str, value: bytes, *, ttl: float | None = None) -> None:
-        expiry: tuple[Argument, ...] = () if ttl is None else ("PX", max(1, round(ttl * 1000)))
+        expiry: tuple[Argument, ...] = () if ttl is None else ("PX", _milliseconds(ttl))
         await self.connection.ask(pack("SET", key, value, *expiry), again=True)
+
+    async def settle(self, key: str, value: bytes, ttl: float) -> bytes | None:
+        [found] = await self.settle_many([(key, value, ttl)])
+        return found
+
+    async def settle_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> list[bytes | None]:
+        if not wanted:
+            return []
+        commands = [pack("SET", key, value, "NX", "GET", "PX", _milliseconds(ttl)) for key, value, ttl in wanted]
+        return await self.connection.ask(b"".join(commands), len(commands), again=True)
 
     async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
         if values:
@@ -143,6 +154,10 @@ def _hash(fields: tuple[str, ...]) -> Prepared:
 
 def _run(command: str, script: str, update: Update) -> bytes:
     return pack(command, script, 1, update.key, *update.constants, *update.arguments)
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def _ids(stream: str) -> str:

@@ -14,10 +14,11 @@ from penstock.pipeline.lane import Lane
 from penstock.pipeline.place import place
 from penstock.stages.act import Acting, Recording, Target
 from penstock.stages.caller import Bounded, Caller, ListCaller
+from penstock.stages.forward import Forwarding
 from penstock.stages.function import MISSING
 from penstock.stages.inference import Inference, fallen
 from penstock.stages.outcome import Reject
-from penstock.stages.payload import getter
+from penstock.stages.payload import getter, is_mapping
 
 if TYPE_CHECKING:
     from penstock.pipeline.engine import Engine
@@ -44,6 +45,8 @@ class Binding:
                         names |= self._item(item, f"{node.id}_{name}")
                 case nodes.Infer():
                     names |= self._inference(node)
+                case nodes.Forward():
+                    names[f"build{node.id}"] = self._forwarding(node, lane).build
                 case nodes.Act():
                     names |= self._function(node.function, str(node.id))
                     acting = self._acting(node, lane)
@@ -132,6 +135,17 @@ class Binding:
             key=None if node.key is None else _first_of(node.key),
             identify=lane.identify,
             clock=self.engine.clock.time,
+        )
+
+    def _forwarding(self, node: nodes.Forward, lane: Lane) -> Forwarding:
+        assert node.key is not None
+        return Forwarding(
+            node.stage,
+            self.engine.graph.name,
+            self._target(node.to[0]),
+            key=getter(node.key, is_mapping(node.payload)),
+            identify=lane.identify,
+            describe=lane.describe,
         )
 
 

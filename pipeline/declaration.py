@@ -19,6 +19,7 @@ from penstock.stages.helper import Helper
 from penstock.stages.outcome import Retries
 
 if TYPE_CHECKING:
+    from penstock.connectors import Kafka, Memory, Redis
     from penstock.models import Prediction
 
 T = TypeVar("T")
@@ -230,11 +231,37 @@ class Stream(Generic[T_co]):
         *,
         to: Endpoint | Sequence[Endpoint],
         key: By = None,
+        once: bool | D = False,
         stage: str = "",
         retry: Retries | None = None,
     ) -> Stream[T_co]:
-        """Decide: what `f` returns (a payload, an `Action`, a list of them, or None for nothing) goes to `to`."""
-        return self._then("act", stage, f=f, to=to, key=key, retry=retry)
+        """Decide: what `f` returns (a payload, an `Action`, a list of them, or None for nothing) goes to `to`.
+
+        `once`: an action is kept in the store before it is sent, and when its event is processed again it is sent as it
+        was, whatever `f` makes of it then. `True` keeps it for a day, `"2h"` for as long as that; after that time a
+        repeat is sent as it is decided anew.
+        """
+        return self._then("act", stage, f=f, to=to, key=key, once=once, retry=retry)
+
+    def through(
+        self, topic: Kafka | Redis | Memory, *, key: str | tuple[str, ...] | Callable[[T_co], Any], stage: str = ""
+    ) -> Stream[T_co]:
+        """Send every event through a topic, under another key: from there on events are in order by the new one.
+
+        The event stays the event it was: `event` and the ids of actions tell of its origin, also when the topic brings
+        it twice. The names added so far end here, and the payload is written to the topic as JSON and read again. A
+        topic belongs to one `through`, which reads it from its beginning.
+
+        >>> from penstock.connectors import Kafka
+        >>> def total(payment: dict[str, str]) -> str: return payment["shop"]
+        >>> shops = Pipeline("shops")
+        >>> payments = shops.source(Kafka("payments"), schema=dict[str, str], key="card")
+        >>> _ = payments.through(Kafka("payments-by-shop"), key="shop").act(total, to=Kafka("totals"))
+        >>> [(node.kind, node.stage) for node in shops.build()][1:3]
+        [('through', 'through(payments-by-shop)'), ('source', 'payments-by-shop')]
+        """
+        near = self._then("forward", stage, topic=topic, key=key)
+        return self.pipeline._add(Draft("through", (), caller(), "", {"forward": near.draft}))
 
     def pipe(self, f: Callable[Concatenate[Stream[T_co], P], R], *args: P.args, **names: P.kwargs) -> R:
         """Apply a function of a stream: a reusable piece of pipeline."""

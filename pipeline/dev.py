@@ -152,7 +152,8 @@ def suggestions(graphs: Sequence[Graph], listen: str) -> Iterator[str]:
     """Command lines that push an event in and show what comes out."""
     for graph in graphs:
         for source in graph.sources:
-            yield from _pushes(source, listen)
+            if source.forward is None:
+                yield from _pushes(source, listen)
         for sink in endpoints(graph)[1]:
             if isinstance(sink, Kafka | Mqtt):
                 yield f"penstock tail {_everything(sink)}"

@@ -11,10 +11,25 @@ from penstock.errors import DeclarationError, Where
 from penstock.pipeline import inference
 from penstock.pipeline.annotations import admits_none, either, fits, has, label, members
 from penstock.pipeline.callables import narrowed
-from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets
-from penstock.pipeline.graph import Act, End, Enrich, Filter, Function, Infer, Merge, Node, Of, Source, Transform
+from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets, horizon
+from penstock.pipeline.graph import (
+    Act,
+    End,
+    Enrich,
+    Filter,
+    Forward,
+    Function,
+    Infer,
+    Merge,
+    Node,
+    Of,
+    Source,
+    Transform,
+)
 from penstock.pipeline.names import EVENT, Names, check_name
+from penstock.pipeline.paths import check_free
 from penstock.pipeline.payloads import check_by, check_field, check_schema, check_time
+from penstock.pipeline.through import check_through
 from penstock.pipeline.wiring import Given, name_of, wire
 from penstock.stages.function import Batched, Call, inner
 from penstock.stages.helper import Helper
@@ -223,6 +238,31 @@ class _Maker:
             function,
             to,
             key,
+            horizon(self.given["once"], to, self.where),
+        )
+
+    def _forward(self) -> Node:
+        topic = check_through(self.given["topic"], self.given["key"], self.payload, self.where)
+        check_free(topic, self.whole.made, self.where)
+        stage = self._named(f"through({self.draft.stage or topic.address.partition(':')[2]})")
+        return Forward(
+            self.number, stage, self.draft.inputs, self.where, self.payload, to=(topic,), key=self.given["key"]
+        )
+
+    def _through(self) -> Node:
+        near = self.whole.made[self.given["forward"]]
+        assert isinstance(near, Forward)
+        return Source(
+            self.number,
+            self._named(near.stage.removeprefix("through(").removesuffix(")")),
+            (),
+            self.where,
+            near.payload,
+            {name: kind for name, (kind, _) in self.whole.resources.items()},
+            endpoints=near.to,
+            schema=near.payload,
+            key=near.key,
+            forward=near.id,
         )
 
     def _merge(self) -> Node:

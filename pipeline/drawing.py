@@ -18,7 +18,8 @@ def tree(graph: Graph) -> str:
 
     What follows a merge is drawn once, and referred to from its other inputs.
     """
-    return "\n".join([_headline(graph), *(line for source in graph.sources for line in _below(graph, source))]) + "\n"
+    sources = [source for source in graph.sources if source.forward is None]
+    return "\n".join([_headline(graph), *(line for source in sources for line in _below(graph, source))]) + "\n"
 
 
 def mermaid(graph: Graph) -> str:
@@ -39,6 +40,7 @@ _SHAPES = {
     "filter": ("{{", "}}"),
     "of": ("{{", "}}"),
     "act": ("[\\", "\\]"),
+    "through": ("[\\", "\\]"),
     "merge": ("((", "))"),
 }
 
@@ -60,6 +62,8 @@ def _below(graph: Graph, source: Node) -> Iterator[str]:
             return
         drawn.add(node.id)
         after = graph.consumers(node.id)
+        if isinstance(node, nodes.Forward):
+            after = tuple(one for far in graph.sources if far.forward == node.id for one in graph.consumers(far.id))
         first, *more = _told(node)
         yield f"{mark}{node.kind:<{WIDTH}}{first}"
         for line in more:
@@ -84,6 +88,8 @@ def _told(node: Node) -> list[str]:
             return [f"{name} = {_helper(item)}" for name, item in node.items]
         case nodes.Infer():
             return _inferred(node)
+        case nodes.Forward():
+            return [node.to[0].address, f"{label(node.payload)}, key {_by(node.key)}"]
         case nodes.Act():
             to = ", ".join(endpoint.address for endpoint in node.to)
             return [f"{_call(node.function, node.stage)} ⇒ {to}"]

@@ -11,6 +11,10 @@ from penstock.errors import DeclarationError, Where
 from penstock.pipeline.annotations import element, has, known, label, without_none
 from penstock.pipeline.payloads import check_field
 from penstock.pipeline.wiring import hint
+from penstock.stages.function import length
+
+HORIZON = 24 * 3600.0
+"""Seconds that an action is kept where `once=True` says no time."""
 
 
 def check_targets(to: Any, stage: str, where: Where) -> tuple[Endpoint, ...]:
@@ -78,6 +82,20 @@ def check_filled(endpoint: Endpoint, kinds: Sequence[Any], where: Where) -> None
             fields = {one for kind in kinds for one in known(kind)}
             verb = "has a field" if start else "has no field"
             raise DeclarationError(f"{endpoint.address}: {start}{who} {verb} {name!r}{hint(name, fields)}", where)
+
+
+def horizon(once: Any, to: Sequence[Endpoint], where: Where) -> float | None:
+    """The seconds for which the actions of an act are kept; None where they are not."""
+    if once is False:
+        return None
+    if all(endpoint.address == "reply" for endpoint in to):
+        raise DeclarationError("once= keeps what is sent; a Reply() answers whoever asks, so leave it out", where)
+    if once is True:
+        return HORIZON
+    try:
+        return length("once", once)
+    except DeclarationError as error:
+        raise DeclarationError(error.message, where) from None
 
 
 def acted(result: Any) -> tuple[Any, ...]:

@@ -13,10 +13,12 @@ from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, St
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.far import FarLane
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
+from penstock.pipeline.once import Keeping
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.place import place
@@ -94,7 +96,7 @@ class Engine:
         )
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
-        self.lanes = [Lane(self, node) for node in self.graph.sources]
+        self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
@@ -270,7 +272,7 @@ class Engine:
                 if where == "reply" or where in sinks:
                     continue
                 sinks[where] = sink = endpoint.sink(self.site)
-                self.outboxes[where] = Outbox(
+                self.outboxes[where] = self._outbox(where)(
                     sink,
                     where,
                     clock=self.clock,
@@ -283,6 +285,15 @@ class Engine:
                 )
         self.holding = self.graph.order != "none" and any(not sink.ordered for sink in sinks.values())
         return sinks
+
+    def _outbox(self, where: str) -> Callable[..., Outbox]:
+        """What makes the outbox of an endpoint: one that keeps actions where an act declares `once`."""
+        stages = {
+            act.stage: act.once
+            for act in self.graph.acts
+            if act.once is not None and any(place(self.endpoint(declared)) == where for declared in act.to)
+        }
+        return partial(Keeping, host=self, pipeline=self.site.group, stages=stages) if stages else Outbox
 
     def _sampled(self, message: Message) -> None:
         """One of the actions that were confirmed together: how long it took since its event came."""

@@ -70,7 +70,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Source(Node):
-    """Where events come in: all `endpoints` feed one stream of `schema`."""
+    """Where events come in: all `endpoints` feed one stream of `schema`.
+
+    Where it is the far side of a `through`, `forward` is the number of the near side.
+    """
 
     kind: ClassVar[str] = "source"
     endpoints: tuple[Endpoint, ...] = ()
@@ -80,6 +83,7 @@ class Source(Node):
     time: str | None = None
     decode: Callable[[bytes], Any] | None = None
     repeats: Literal["once", "counted"] = "once"
+    forward: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,12 +139,23 @@ class Infer(Node):
 
 @dataclass(frozen=True, slots=True)
 class Act(Node):
-    """A decision: what `function` returns goes to every endpoint of `to`."""
+    """A decision: what `function` returns goes to every endpoint of `to`.
+
+    `once` is for how many seconds an action is kept, to be sent again as it was; None where it is not.
+    """
 
     kind: ClassVar[str] = "act"
     function: Function | None = None
     to: tuple[Endpoint, ...] = ()
     key: By = None
+    once: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Forward(Act):
+    """The near side of a `through`: every event goes to its topic under the new key, as what it is."""
+
+    kind: ClassVar[str] = "through"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,17 @@ from typing import Any
 
 import msgspec
 
-from penstock.connectors import Batch, Endpoint, Event, Message, Refusal, Settings, Site
+from penstock.connectors import Endpoint, Event, Message, Refusal, Settings, Site
 from penstock.connectors.duration import D, seconds
 from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.template import matcher
 from penstock.pipeline.clock import ManualClock
 from penstock.pipeline.declaration import Pipeline
 from penstock.pipeline.engine import Engine, Model
+from penstock.pipeline.graph import Forward
 from penstock.pipeline.letters import Letter
 from penstock.pipeline.place import has_positions, place
-from penstock.pipeline.stands import Answers, Inlet, KeptLetters, Outlet, Record, Stand
+from penstock.pipeline.stands import Answers, Inlet, KeptLetters, Loop, Outlet, Record, Stand
 from penstock.pipeline.stubs import stubbed
 from penstock.stages.payload import encode
 
@@ -45,7 +46,8 @@ class Sent:
 class Outcome:
     """What became of one event.
 
-    - `actions`: the data of what it made the pipeline send, in order; `sent` has the same with keys and ids.
+    - `actions`: the data of what it made the pipeline send, in order, also past a `through`; `sent` has the same with
+      keys and ids.
     - `reply`: what was acted to `Reply()`; None without one.
     - `refused`: what the sender is told instead, where the source answers (HTTP).
     - `dead`: its dead letter, if there is one.
@@ -79,6 +81,7 @@ class Harness:
         self.store = MemoryStore(self.clock.time)
         self.messages: list[Message] = []
         self._stands: dict[str, Stand] = {}
+        self._forwards = {node.stage: place(node.to[0]) for node in self.graph if isinstance(node, Forward)}
         self._models = models
         self._known = dict(store)
         site = Site(Settings({}), pipeline=self.graph.name)
@@ -130,7 +133,7 @@ class Harness:
         number = self._count if has_positions(endpoint) else None
         batch = Record(described, value, key, captures, waited, self.clock.monotonic(), number)
         stand.inlet.put(batch)
-        await self._until(lambda: batch.left == 0 or (batch.taken == 1 and self._parked))
+        await self._until(lambda: all(one.left == 0 or (one.taken == 1 and self._parked) for one in batch.all()))
         return self._outcome(batch)
 
     async def advance(self, delay: D) -> None:
@@ -177,16 +180,19 @@ class Harness:
             return endpoint
         where = place(endpoint)
         if where not in self._stands:
-            self._stands[where] = Stand(endpoint.address, Inlet(), Outlet([]), str(getattr(endpoint, "on", "")))
+            inlet = Inlet()
+            outlet = Loop(inlet, self.clock.monotonic) if where in self._forwards.values() else Outlet([])
+            self._stands[where] = Stand(endpoint.address, inlet, outlet, str(getattr(endpoint, "on", "")))
         return self._stands[where]
 
     def _inlet(self, to: Endpoint | None) -> tuple[Stand, Endpoint, dict[str, str] | None]:
         declared = [endpoint for node in self.graph.sources for endpoint in node.endpoints]
         if to is None:
-            if len(declared) > 1:
-                names = ", ".join(one.address for one in declared)
+            own = [endpoint for endpoint in declared if place(endpoint) not in self._forwards.values()]
+            if len(own) > 1:
+                names = ", ".join(one.address for one in own)
                 raise ValueError(f"the pipeline has several sources: say which with to=, one of {names}")
-            return self._stands[place(declared[0])], declared[0], None
+            return self._stands[place(own[0])], own[0], None
         for endpoint in declared:
             if place(endpoint) == place(to):
                 return self._stands[place(endpoint)], endpoint, None
@@ -228,16 +234,22 @@ class Harness:
             if not self.engine.busy and all(lane.quiet for lane in self.engine.lanes):
                 return
 
-    def _outcome(self, batch: Batch) -> Outcome:
+    def _outcome(self, batch: Record) -> Outcome:
         answer = batch.answers.get(0)
         replies = [_sent(message).data for message in answer] if isinstance(answer, list) else []
-        letters = [letter for letter in self.dead if letter.position == batch.position(0)]
+        became = list(batch.all())
+        positions = {one.position(0) for one in became}
+        letters = [letter for letter in self.dead if letter.position in positions]
         return Outcome(
-            sent=[_sent(message) for message in self._all() if message.batch is batch],
+            sent=[
+                _sent(message)
+                for message in self._all()
+                if message.batch in became and message.stage not in self._forwards
+            ],
             reply=None if not replies else replies[0] if len(replies) == 1 else replies,
             refused=answer if isinstance(answer, Refusal) else None,
             dead=letters[-1] if letters else None,
-            finished=batch.left == 0,
+            finished=all(one.left == 0 for one in became),
         )
 
 

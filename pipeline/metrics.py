@@ -71,6 +71,7 @@ class Metrics:
 _COUNTERS = {
     "events": "Events received, by source",
     "actions": "Actions confirmed by their sink, by sink",
+    "repeated": "Actions of repeated events, sent again as they were kept, by sink",
     "filtered": "Events dropped on purpose, by stage",
     "failures": "Tries that failed, by stage",
     "retries": "Tries that will be made again",

@@ -43,10 +43,31 @@ class Names:
             if one in before:
                 merged = next(self.drafts[two].where for two in before if self._loses(two, name))
                 return f"it was added at {other.where}, and lost at {merged}: a merge keeps what all its streams have"
+            through = self._through(number, one)
+            if through is not None:
+                return (
+                    f"it was added at {other.where}, and names end at the through at {through}: add it again after it"
+                )
             if one > number:
                 return f"it is added later, at {other.where}"
             return f"it is added at {other.where}, on another branch"
         return ""
+
+    def _through(self, number: int, adder: int) -> Where | None:
+        """The through between a stage and one that adds a name upstream of it."""
+        seen: set[int] = set()
+        front = [number]
+        while front:
+            one = front.pop()
+            for far in {one, *self._before(one)}:
+                near = self.drafts[far].given.get("forward")
+                if near is None or near in seen:
+                    continue
+                seen.add(near)
+                if adder in self._before(near):
+                    return self.drafts[far].where
+                front.append(near)
+        return None
 
     def _before(self, number: int) -> list[int]:
         """The stages that lead to this one, the nearest first."""

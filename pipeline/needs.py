@@ -7,14 +7,15 @@ from collections.abc import Callable
 from penstock.connectors import Endpoint, Settings, Site
 from penstock.errors import ConfigError, Unavailable
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.place import place
 
 REPLY = "reply"
 
 
 def endpoints(graph: Graph) -> tuple[list[Endpoint], list[Endpoint]]:
     """The endpoints that a graph reads from and acts to, each once."""
-    sources = {one.address: one for node in graph.sources for one in node.endpoints}
-    sinks = {one.address: one for act in graph.acts for one in act.to if one.address != REPLY}
+    sources = {place(one): one for node in graph.sources for one in node.endpoints}
+    sinks = {place(one): one for act in graph.acts for one in act.to if one.address != REPLY}
     return list(sources.values()), list(sinks.values())
 
 

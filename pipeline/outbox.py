@@ -66,6 +66,10 @@ class Outbox:
         if not messages:
             return
         self.unsettled += len(messages)
+        self.hand_over(messages)
+
+    def hand_over(self, messages: list[Message]) -> None:
+        """Give these to the sink, behind those that an outage holds."""
         self.sent += len(messages)
         if self._down is not None:
             self._behind += messages

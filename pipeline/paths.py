@@ -9,7 +9,7 @@ from typing import Any
 
 from penstock.connectors import Endpoint
 from penstock.errors import DeclarationError, Where
-from penstock.pipeline.graph import Act, End, Filter, Node, Of, Source
+from penstock.pipeline.graph import Act, End, Filter, Forward, Node, Of, Source
 
 Choice = tuple[tuple[str, int], Any]
 """A fork of the graph and the way taken there."""
@@ -30,7 +30,8 @@ def _leaves(nodes: Sequence[Node]) -> None:
     for node in nodes:
         if node.id in consumed or isinstance(node, Act | End):
             continue
-        what = f"the stream of the {node.kind} {node.stage!r}" if node.stage else f"the stream of this {node.kind}"
+        kind = "through" if isinstance(node, Source) and node.forward is not None else node.kind
+        what = f"the stream of the {kind} {node.stage!r}" if node.stage else f"the stream of this {kind}"
         if isinstance(node, Filter) and (node.negate or node.id in twins):
             what = f"the {'no' if node.negate else 'yes'} side of the split {node.stage!r}"
         raise DeclarationError(
@@ -38,20 +39,54 @@ def _leaves(nodes: Sequence[Node]) -> None:
         )
 
 
+def check_free(topic: Endpoint, before: Sequence[Node], where: Where) -> None:
+    """Refuse a topic for a through that events come from already."""
+    for node in before:
+        if not isinstance(node, Source) or _mark(topic) not in map(_mark, node.endpoints):
+            continue
+        if node.forward is None:
+            raise DeclarationError(
+                f"{topic.address} is a source of this pipeline, at {node.where}, so events would go round in it: "
+                "a through has a topic of its own",
+                where,
+            )
+        raise DeclarationError(
+            f"{topic.address} is the topic of the through at {node.where} already: give this one a topic of its own, "
+            "or merge both streams before one through",
+            where,
+        )
+
+
 def _sources(nodes: Sequence[Node]) -> None:
-    seen: dict[tuple[str, str, str], Where] = {}
-    for node in nodes:
-        for endpoint in node.endpoints if isinstance(node, Source) else ():
-            # Names of captures make no difference to what arrives.
-            place = re.sub(r"\{.*?\}", "{}", endpoint.address)
-            mark = (place, str(getattr(endpoint, "on", "")), str(getattr(endpoint, "method", "")))
-            if mark in seen:
+    seen: dict[tuple[str, str, str], Source] = {}
+    for source in nodes:
+        if not isinstance(source, Source):
+            continue
+        for endpoint in source.endpoints:
+            first = seen.get(_mark(endpoint))
+            if first is not None:
+                own = first.forward is None
+                what = "a source of this pipeline already, at" if own else "the topic of the through at"
+                advice = "that stream twice" if own else "its stream"
                 raise DeclarationError(
-                    f"{endpoint.address} is a source of this pipeline already, at {seen[mark]}: "
-                    "use that stream twice instead",
-                    node.where,
+                    f"{endpoint.address} is {what} {first.where}: use {advice} instead", source.where
                 )
-            seen[mark] = node.where
+            seen[_mark(endpoint)] = source
+    for act in nodes:
+        for endpoint in act.to if isinstance(act, Act) and not isinstance(act, Forward) else ():
+            found = seen.get(_mark(endpoint))
+            if found is not None and found.forward is not None:
+                raise DeclarationError(
+                    f"{act.stage!r} acts to {endpoint.address}, the topic of the through at {found.where}: "
+                    "nothing else writes there, so name another topic",
+                    act.where,
+                )
+
+
+def _mark(endpoint: Endpoint) -> tuple[str, str, str]:
+    """What two endpoints have in common that bring the same events: names of captures make no difference."""
+    place = re.sub(r"\{.*?\}", "{}", endpoint.address)
+    return place, str(getattr(endpoint, "on", "")), str(getattr(endpoint, "method", ""))
 
 
 def _replies(nodes: Sequence[Node]) -> None:
@@ -62,8 +97,11 @@ def _replies(nodes: Sequence[Node]) -> None:
             continue
         routes = _routes(nodes, node.id)
         if not any(_waited(endpoint) for origin, _ in routes for endpoint in _endpoints(nodes[origin])):
+            origins = [nodes[origin] for origin, _ in routes]
+            ended = next((one for one in origins if isinstance(one, Source) and one.forward is not None), None)
             raise DeclarationError(
-                f"{node.stage!r} acts to Reply(), but no Http source leads to it, so nobody waits for the answer",
+                f"{node.stage!r} acts to Reply(), but no Http source leads to it, so nobody waits for the answer"
+                + (f": past the through at {ended.where} the request is over" if ended is not None else ""),
                 node.where,
             )
         found += [(node, origin, choices) for origin, choices in routes]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import (
@@ -28,7 +29,7 @@ ON = "embedded"
 """The connection of the embedded server: its address is `PENSTOCK_REDIS__EMBEDDED`."""
 
 MQTT = "mqtt"
-"""The one stream of all MQTT messages: topics are not known beforehand, and wildcards reach across them."""
+"""The one stream of all MQTT messages of a connection: topics are not known beforehand, and wildcards cross them."""
 
 TOPIC = "mqtt-topic"
 """The header with a message's topic in that stream."""
@@ -66,7 +67,17 @@ class StandIn:
         """The stream that stands in."""
         from penstock.connectors.redis import Redis
 
-        return Redis(f"kafka:{self.declared.topic}" if isinstance(self.declared, Kafka) else MQTT, on=ON)
+        return Redis(f"{self._kafka}{self.declared.topic}" if isinstance(self.declared, Kafka) else self._mqtt, on=ON)
+
+    # A topic on another connection is another topic, also where one server stands in for both.
+
+    @property
+    def _kafka(self) -> str:
+        return f"kafka@{self.declared.on}:" if self.declared.on else "kafka:"
+
+    @property
+    def _mqtt(self) -> str:
+        return f"{MQTT}@{self.declared.on}" if self.declared.on else MQTT
 
     def source(self, site: Site) -> Source:
         if isinstance(self.declared, Kafka):
@@ -84,20 +95,21 @@ class StandIn:
         return tail if isinstance(self.declared, Kafka) else TopicSource(tail, self.declared)
 
     def sink(self, site: Site) -> Sink:
-        return RenamingSink(self.stream.sink(site), _as_kafka if isinstance(self.declared, Kafka) else _as_mqtt)
+        rename = partial(_as_kafka, self._kafka) if isinstance(self.declared, Kafka) else partial(_as_mqtt, self._mqtt)
+        return RenamingSink(self.stream.sink(site), rename)
 
 
-def _as_kafka(message: Message) -> None:
-    if not message.to.startswith("kafka:"):
-        message.to = f"kafka:{message.to}"
+def _as_kafka(prefix: str, message: Message) -> None:
+    if not message.to.startswith(prefix):
+        message.to = f"{prefix}{message.to}"
 
 
-def _as_mqtt(message: Message) -> None:
-    if message.to != MQTT:
+def _as_mqtt(stream: str, message: Message) -> None:
+    if TOPIC not in (message.headers or {}):
         message.headers = {**(message.headers or {}), TOPIC: message.to}
         # Messages of one topic stay in order.
         message.key = message.key or message.to.encode()
-        message.to = MQTT
+        message.to = stream
 
 
 class RenamingSink:

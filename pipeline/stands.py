@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +13,12 @@ from penstock.pipeline.letters import Letter, Letters
 
 
 class Record(Batch):
-    """A batch of one event that a test sent. `number` is its place, where the endpoint has positions."""
+    """A batch of one event that a test sent, or that went through a topic.
 
-    __slots__ = ("described", "number")
+    `number` is its place, where the endpoint has positions; `onward` holds what it became on the other side.
+    """
+
+    __slots__ = ("described", "number", "onward")
 
     def __init__(
         self,
@@ -37,6 +40,13 @@ class Record(Batch):
         )
         self.described = described
         self.number = number
+        self.onward: list[Record] = []
+
+    def all(self) -> Iterator[Record]:
+        """This one, and all that it became."""
+        yield self
+        for one in self.onward:
+            yield from one.all()
 
     def event(self, index: int) -> Event:
         return self.described
@@ -118,6 +128,35 @@ class Stand:
 
     def sink(self, site: Site) -> Outlet:
         return self.outlet
+
+
+class Loop(Outlet):
+    """A sink whose messages come in again: the topic of a through."""
+
+    def __init__(self, inlet: Inlet, now: Callable[[], float]) -> None:
+        super().__init__([])
+        self.inlet = inlet
+        self.now = now
+
+    def send(self, messages: Sequence[Message]) -> None:
+        for number, message in enumerate(messages, len(self.kept)):
+            headers = {name.removeprefix("ce_"): value for name, value in (message.headers or {}).items()}
+            key = (message.key or b"").decode()
+            event = Event(
+                message.id,
+                message.source,
+                message.type,
+                message.subject,
+                message.time,
+                key,
+                message.to,
+                headers,
+                message.value,
+            )
+            record = Record(event, message.value, key, None, False, self.now(), number)
+            message.batch.onward.append(record)
+            self.inlet.put(record)
+        super().send(messages)
 
 
 class Answers:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from penstock.pipeline.once import Keeping
+
 if TYPE_CHECKING:
     from penstock.pipeline.engine import Engine
 
@@ -27,6 +29,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
     return {
         "events": events,
         "actions": {address: box.confirmed for address, box in engine.outboxes.items()},
+        "repeated": {address: box.repeated for address, box in engine.outboxes.items() if isinstance(box, Keeping)},
         "filtered": filtered,
         "failures": failures,
         "retries": {engine.graph.name: sum(lane.trouble.retries for lane in engine.lanes)},

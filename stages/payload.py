@@ -107,6 +107,11 @@ def encode(value: Any) -> bytes:
     return value if value.__class__ is bytes else _ENCODER.encode(value)
 
 
+def encode_payload(value: Any) -> bytes:
+    """A payload as JSON bytes that the `decoder` of its type reads again, bytes too."""
+    return _ENCODER.encode(value)
+
+
 _ANY = msgspec.json.Encoder(enc_hook=lambda value: _builtin_or_repr(value))
 
 

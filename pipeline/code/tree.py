@@ -7,7 +7,7 @@ from typing import ClassVar
 from penstock.pipeline.code.expressions import Expressions
 from penstock.pipeline.code.forms import Form, reachable
 from penstock.pipeline.code.text import At, Point, Text
-from penstock.pipeline.graph import Act, End, Enrich, Filter, Function, Infer, Merge, Node, Of, Transform
+from penstock.pipeline.graph import Act, End, Enrich, Filter, Forward, Function, Infer, Merge, Node, Of, Transform
 from penstock.stages.payload import is_mapping
 
 
@@ -158,6 +158,8 @@ class Tree(Expressions):
                 self._enrich(node, at)
             case Infer():
                 self._infer(node, at)
+            case Forward():
+                self._forward(node, at)
             case Act():
                 self._act(node, at)
             case End():
@@ -258,6 +260,11 @@ class Tree(Expressions):
         result = self._new("a")
         self._timed_line(node, f"{result} = {self._result(node.function, f'f{node.id}', at)}", at.point(node))
         self._emit(node, at, result)
+
+    def _forward(self, node: Forward, at: At) -> None:
+        path = "".join(f"{index}, " for index in at.path)
+        build = f"build{node.id}(out, batch, i, v0, {self._key_now()}, {at.payload}, ({path}))"
+        self._timed_line(node, build, at.point(node))
 
     def _emit(self, node: Act, at: At, result: str) -> None:
         path = "".join(f"{index}, " for index in at.path)

@@ -36,6 +36,22 @@ class StoreContract(GuardContract):
         assert await store.read_maps(["hash:2", "hash:1"]) == [{}, whole]
         assert await store.read_maps([]) == []
 
+    async def test_who_comes_first_settles_a_key(self, store: Store) -> None:
+        await store.delete(["settled:1", "settled:2", "settled:3", "settled:hash"])
+        found = await asyncio.gather(*[store.settle("settled:1", b"%d" % number, 60.0) for number in range(5)])
+        assert found == [None, b"0", b"0", b"0", b"0"]
+        assert await store.settle("settled:2", b"", 60.0) is None
+        assert await store.settle("settled:2", b"other", 60.0) == b""
+        assert await store.read(["settled:1", "settled:2"]) == [b"0", b""]
+        await store.delete(["settled:1"])
+        assert await store.settle("settled:1", b"again", 60.0) is None
+        many = [("settled:2", b"third", 60.0), ("settled:3", b"new", 60.0), ("settled:3", b"newer", 60.0)]
+        assert await store.settle_many(many) == [b"", None, b"new"]
+        assert await store.settle_many([]) == []
+        await store.write_hash("settled:hash", {"a": 1})
+        with pytest.raises(ReplyError, match="WRONGTYPE"):
+            await store.settle("settled:hash", b"1", 60.0)
+
     async def test_numbers_are_kept_exactly(self, store: Store) -> None:
         await store.delete(["exact"])
         numbers = [0.1 + 0.2, 1e300, -0.0, 5e-324, 2**80, -1]

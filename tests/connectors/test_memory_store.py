@@ -25,6 +25,11 @@ async def test_keys_expire_by_the_clock() -> None:
     assert await store.read(["short", "kept"]) == [b"1", b"2"]
     now = 105.0
     assert await store.read(["short", "kept"]) == [None, b"2"]
+    assert await store.settle("short", b"1", 5.0) is None
+    now = 109.9
+    assert await store.settle("short", b"2", 5.0) == b"1"
+    now = 110.0
+    assert await store.settle("short", b"2", 5.0) is None
     await store.write("short", b"again")
     assert await store.read(["short"]) == [b"again"]
 

@@ -52,6 +52,10 @@ async def test_keys_expire_on_the_server(redis_address: str) -> None:
         return await store.read(["expires"]) == [None]
 
     await until(gone)
+    assert await store.settle("expires", b"1", 60.0) is None
+    assert await store.settle("expires", b"2", 1000.0) == b"1"
+    [left] = await store.connection.ask(pack("PTTL", "expires"))
+    assert 0 < left <= 60_000, "what is there keeps its time"
     await store.close()
 
 

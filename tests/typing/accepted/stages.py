@@ -87,6 +87,8 @@ assert_type(enriched.act(decide, to=out), Stream[Payment])
 assert_type(enriched.act(acted, to=[out, Memory("copies")], key="card", retry=Retries(attempts=9)), Stream[Payment])
 enriched.act(listed, to=(out,), key=lambda decision: "k", stage="each")
 enriched.act(batched(doubles), to=out)
+enriched.act(decide, to=out, once=True, stage="kept")
+enriched.act(decide, to=out, once="2h", stage="kept for two hours")
 enriched.act(call(refunded, timeout="1s"), to=out)
 enriched.filter(is_big).act(lambda payment: None, to=out, stage="nothing")
 

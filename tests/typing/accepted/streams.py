@@ -5,6 +5,7 @@ from typing import assert_type
 from typing_extensions import TypeIs
 
 from penstock import Pipeline, Stream, batched, call, merge
+from penstock.connectors import Kafka, Redis
 from penstock.connectors.memory import Memory
 from penstock.pipeline import Graph
 from tests.typing.shop import Occurrence, Payment, Refund, doubles, identity, in_euros, is_big, is_known
@@ -54,6 +55,10 @@ def twice(stream: Stream[Payment]) -> tuple[Stream[Payment], Stream[Refund]]:
 
 assert_type(payments.pipe(through, 3, stage="named"), Stream[str])
 assert_type(payments.pipe(twice), tuple[Stream[Payment], Stream[Refund]])
+
+assert_type(payments.through(Memory("by-id"), key="id"), Stream[Payment])
+assert_type(both.through(Kafka("by-id"), key=lambda occurrence: occurrence.id), Stream[Payment | Refund])
+assert_type(both.through(Redis("by-ids"), key=("id", "id"), stage="ids"), Stream[Payment | Refund])
 
 payments.end()
 assert_type(pipeline.build(), Graph)

@@ -49,6 +49,7 @@ payments.act(decide)  # error
 payments.act(decide, to="decisions")  # error
 payments.act(refund_only, to=out)  # error
 payments.act(decide, to=out, key=7)  # error
+payments.act(decide, to=out, once=7)  # error
 
 call(in_euros, timeout=0.05)  # error
 call(in_euros, cache=60)  # error

@@ -3,6 +3,7 @@
 from typing_extensions import TypeIs
 
 from penstock import Pipeline, Stream, batched, call, merge
+from penstock.connectors import Mqtt
 from penstock.connectors.memory import Memory
 from tests.typing.shop import Occurrence, Payment, Refund, doubles, in_euros, is_big
 
@@ -68,6 +69,12 @@ payments.pipe(piece)  # error
 payments.pipe(piece, "three")  # error
 payments.pipe(piece, times=3, more=4)  # error
 refunds.pipe(piece, 3)  # error
+
+payments.through(Memory("by-id"))  # error
+payments.through(Memory("by-id"), key=None)  # error
+payments.through("by-id", key="id")  # error
+payments.through(Mqtt("by-id"), key="id")  # error
+payments.through(Memory("by-id"), key=is_small)  # error
 
 narrow: Stream[Payment] = merge(payments, refunds)  # error
 deeper: Stream[Payment] = pipeline.source(Memory("all"), schema=Occurrence)  # error
