@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -32,6 +32,7 @@ class MemoryStore:
         self._keys: dict[str, bytes | dict[bytes, bytes] | Log] = {}
         self._expiry: dict[str, float] = {}
         self._ids: dict[str, dict[str, str]] = {}
+        self._last = 0
 
     def clock(self) -> float:
         return self._clock()
@@ -108,7 +109,8 @@ class MemoryStore:
         known = self._ids.setdefault(stream, {})
         if id in known:
             return known[id]
-        number = log[-1][0] + 1 if log else 1
+        self._last += 1
+        number = self._last
         self._keys[stream] = log
         log.append((number, dict(entry)))
         if id:
@@ -120,8 +122,26 @@ class MemoryStore:
         start = bisect_right(log, int(after.partition("-")[0]), key=lambda item: item[0]) if after else 0
         return [(f"{number}-0", dict(entry)) for number, entry in log[start : start + count]]
 
+    async def amend(self, stream: str, id: str, entry: Mapping[str, bytes]) -> bool:
+        place = self._ids.get(stream, {}).get(id)
+        if place is None:
+            return False
+        log, number = self._log(stream), int(place.partition("-")[0])
+        log[bisect_left(log, number, key=lambda item: item[0])] = (number, dict(entry))
+        return True
+
+    async def remove(self, stream: str, ids: Sequence[str]) -> int:
+        log, known = self._log(stream), self._ids.get(stream, {})
+        places = {known.pop(id) for id in ids if id in known}
+        before = len(log)
+        log[:] = [item for item in log if f"{item[0]}-0" not in places]
+        return before - len(log)
+
     async def length(self, stream: str) -> int:
         return len(self._log(stream))
+
+    async def size(self, stream: str) -> int:
+        return sum(len(name) + len(value) for _, entry in self._log(stream) for name, value in entry.items())
 
     def _get(self, key: str) -> bytes | dict[bytes, bytes] | Log | None:
         expiry = self._expiry.get(key)

@@ -177,6 +177,24 @@ class Store(Protocol):
         """Entries of a log in order, from the one that follows the place `after`."""
         ...
 
+    def amend(self, stream: str, id: str, entry: Mapping[str, bytes]) -> Awaitable[bool]:
+        """Put another entry in the place of the one that was appended with this id; whether there was one.
+
+        Idempotent. The entry keeps its place in the log.
+        """
+        ...
+
+    def remove(self, stream: str, ids: Sequence[str]) -> Awaitable[int]:
+        """Take out the entries that were appended with these ids; how many there were.
+
+        Idempotent, though a repeat does not count what the first one removed.
+        """
+        ...
+
     def length(self, stream: str) -> Awaitable[int]:
         """How many entries a log has."""
+        ...
+
+    def size(self, stream: str) -> Awaitable[int]:
+        """About how many bytes a log takes; 0 where that is not known."""
         ...

@@ -11,6 +11,8 @@ from typing import Any, cast
 from penstock.connectors.command import Argument, Prepared, pack
 from penstock.connectors.connection import Connection, Statistics
 from penstock.connectors.guard import Update, Updated, answered
+from penstock.connectors.log_scripts import AMEND, ENTRIES, REMOVE
+from penstock.connectors.reply import ReplyError
 from penstock.connectors.site import Site
 
 APPEND = """\
@@ -34,8 +36,8 @@ class RedisStore:
     unknown.
 
     An append with an `id` is one script: the hash `{stream}:ids` (that name with its braces, so that a cluster keeps
-    both keys together) holds the place of each id; an id that is there is not appended again. The ids live as long
-    as their stream: `delete` removes both.
+    both keys together) holds the place of each id; an id that is there is not appended again. What `amend` puts in the
+    place of an entry is in the hash `{stream}:amended`. Both live as long as their stream: `delete` removes all three.
 
         store = RedisStore(Site(Settings({"PENSTOCK_STORE": "redis://localhost:6379/0"})))
         await store.open()
@@ -118,26 +120,47 @@ class RedisStore:
     async def delete(self, keys: Sequence[str]) -> int:
         if not keys:
             return 0
-        packed = pack("DEL", *keys) + pack("DEL", *[_ids(key) for key in keys])
-        count, _ = await self.connection.ask(packed, 2, again=True)
+        beside = [name for key in keys for name in (_beside(key, "ids"), _beside(key, "amended"))]
+        count, _ = await self.connection.ask(pack("DEL", *keys) + pack("DEL", *beside), 2, again=True)
         return int(count)
 
     async def append(self, stream: str, entry: Mapping[str, bytes], *, id: str = "") -> str:
         if id:
-            command = pack("EVAL", APPEND, 2, stream, _ids(stream), id, *_flat(entry))
+            command = pack("EVAL", APPEND, 2, stream, _beside(stream, "ids"), id, *_flat(entry))
         else:
             command = pack("XADD", stream, "*", *_flat(entry))
         [place] = await self.connection.ask(command, again=bool(id))
         return cast(bytes, place).decode()
 
     async def entries(self, stream: str, *, after: str = "", count: int = 100) -> list[tuple[str, dict[str, bytes]]]:
-        command = pack("XRANGE", stream, f"({after}" if after else "-", "+", "COUNT", count)
+        first = f"({after}" if after else "-"
+        command = pack("EVAL", ENTRIES, 2, stream, _beside(stream, "amended"), first, count)
         [found] = await self.connection.ask(command, again=True)
         return [(place.decode(), _entry(flat)) for place, flat in found]
+
+    async def amend(self, stream: str, id: str, entry: Mapping[str, bytes]) -> bool:
+        keys = (_beside(stream, "ids"), _beside(stream, "amended"))
+        [there] = await self.connection.ask(pack("EVAL", AMEND, 2, *keys, id, *_flat(entry)), again=True)
+        return bool(there)
+
+    async def remove(self, stream: str, ids: Sequence[str]) -> int:
+        if not ids:
+            return 0
+        keys = (stream, _beside(stream, "ids"), _beside(stream, "amended"))
+        [count] = await self.connection.ask(pack("EVAL", REMOVE, 3, *keys, *ids), again=True)
+        return int(count)
 
     async def length(self, stream: str) -> int:
         [count] = await self.connection.ask(pack("XLEN", stream), again=True)
         return int(count)
+
+    async def size(self, stream: str) -> int:
+        packed = pack("MEMORY", "USAGE", stream) + pack("MEMORY", "USAGE", _beside(stream, "amended"))
+        try:
+            found = await self.connection.ask(packed, 2, again=True)
+        except ReplyError:  # a server, or a user of it, that does not tell
+            return 0
+        return sum(int(one or 0) for one in found)
 
     def _each(self, command: Prepared, keys: Sequence[str]) -> asyncio.Future[list[Any]]:
         if not keys:
@@ -160,8 +183,9 @@ def _milliseconds(seconds: float) -> int:
     return max(1, round(seconds * 1000))
 
 
-def _ids(stream: str) -> str:
-    return f"{stream}:ids" if "{" in stream else f"{{{stream}}}:ids"
+def _beside(stream: str, what: str) -> str:
+    """A key that belongs to a stream, and lives where the stream does."""
+    return f"{stream}:{what}" if "{" in stream else f"{{{stream}}}:{what}"
 
 
 def _flat(pairs: Mapping[str, Argument]) -> Iterable[Argument]:

@@ -119,6 +119,40 @@ class StoreContract(GuardContract):
         await store.append("ids", {"n": b"1"}, id="letter-1")
         assert await store.length("ids") == 1, "with the log its ids are gone"
 
+    async def test_an_entry_is_replaced_in_its_place(self, store: Store) -> None:
+        await store.delete(["amend"])
+        for number in range(3):
+            await store.append("amend", {"n": b"%d" % number}, id=f"letter-{number}")
+        before = await store.entries("amend")
+        assert await store.amend("amend", "letter-1", {"n": b"new", "raw": b"\xff\x00"})
+        assert await store.amend("amend", "letter-1", {"n": b"new", "raw": b"\xff\x00"})
+        assert not await store.amend("amend", "letter-9", {"n": b"new"})
+        assert await store.entries("amend") == [before[0], (before[1][0], {"n": b"new", "raw": b"\xff\x00"}), before[2]]
+        assert await store.entries("amend", after=before[0][0], count=1) == [
+            (before[1][0], {"n": b"new", "raw": b"\xff\x00"})
+        ]
+        assert await store.delete(["amend"]) == 1
+        await store.append("amend", {"n": b"1"}, id="letter-1")
+        assert [entry for _, entry in await store.entries("amend")] == [{"n": b"1"}]
+
+    async def test_entries_are_taken_out_by_their_ids(self, store: Store) -> None:
+        await store.delete(["remove"])
+        for number in range(4):
+            await store.append("remove", {"n": b"%d" % number}, id=f"letter-{number}")
+        await store.amend("remove", "letter-3", {"n": b"three"})
+        assert await store.size("remove") > 0
+        assert await store.remove("remove", ["letter-3", "letter-1", "letter-9"]) == 2
+        assert await store.remove("remove", ["letter-3"]) == 0
+        assert await store.remove("remove", []) == 0
+        assert await store.length("remove") == 2
+        place = await store.append("remove", {"n": b"again"}, id="letter-3")
+        found = await store.entries("remove")
+        assert [entry["n"] for _, entry in found] == [b"0", b"2", b"again"]
+        assert found[-1][0] == place
+        assert await store.remove("remove", [f"letter-{number}" for number in range(4)]) == 3
+        assert (await store.length("remove"), await store.entries("remove")) == (0, [])
+        assert await store.append("remove", {"n": b"last"}, id="letter-0") != place
+
     async def test_it_says_that_it_is_well(self, store: Store) -> None:
         assert store.problem is None
         before = store.clock()
