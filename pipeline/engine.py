@@ -278,7 +278,7 @@ class Engine:
                     clock=self.clock,
                     outage=self.outages.report,
                     recovered=self.outages.clear,
-                    undelivered=self._undelivered,
+                    undelivered=partial(self._undelivered, where),
                     sampled=self._sampled,
                     unheld=self._unheld,
                     relieved=self.relieved,
@@ -307,9 +307,9 @@ class Engine:
             if lane.program.form == "loop":
                 lane.redo()
 
-    def _undelivered(self, message: Message, error: BaseException) -> None:
+    def _undelivered(self, where: str, message: Message, error: BaseException) -> None:
         lane = next((lane for lane in self.lanes if message.batch in lane.open), self.lanes[0])
-        lane.trouble.undelivered(message, message.stage, error)
+        lane.trouble.undelivered(message, where, error)
         lane.unhold(message)
 
     # -- seen from outside ---------------------------------------------------------------------------------------

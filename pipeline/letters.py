@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import sys
 import traceback
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -12,19 +13,40 @@ from typing import Any
 
 import msgspec
 
-from penstock.connectors import Store
+from penstock.connectors import Batch, Store
+from penstock.errors import ConfigError
 
 STREAM = "penstock:{pipeline}:dead"
 
 
-class Letter(msgspec.Struct, frozen=True):
-    """One dead letter.
+class Failure(msgspec.Struct, frozen=True):
+    """One time that the event of a letter failed: when, in which stage, with what, after how many tries."""
 
-    `id` is made of the event's id, the stage and a checksum of the payload: writing a letter twice keeps one, and two
-    events that claim one id keep both. `position` is the record's
-    place at its origin. `data` is the original
-    payload, base64 where it is not UTF-8 (`encoding`). `where` is the user's own line that raised, `done` names the
-    actions of the event that were sent although this stage failed.
+    at: float
+    stage: str
+    error: str
+    reason: str
+    where: str
+    attempts: int
+
+
+class Letter(msgspec.Struct, frozen=True):
+    """One dead letter: an event that could not be processed, whole, and what is left to do for it.
+
+    - `id`: made of the event's id, the stage and a checksum of the payload: writing a letter twice keeps one, and two
+      events that claim one id keep both.
+    - `event`: what the ids of the event's actions begin with; `position` is the record's place at its origin.
+    - `stage`, `error`, `reason`, `where`, `attempts`, `at`: how it failed the last time; `where` is the user's own line
+      that raised. `history` has the times before, the oldest first.
+    - `data`: the original payload, base64 where it is not UTF-8 (`encoding`), and `none` for a tombstone. `wrapped`
+      says that it is a CloudEvents envelope. `edited` is what somebody put in its place.
+    - `ce_id`, `source`, `type`, `subject`, `time`: the event's CloudEvents attributes. `captures` is what the braces of
+      the source's address caught.
+    - `entry`: the source stage that it came in by, `partition` where it came from.
+    - `root`, `path`: the stage, and the numbers of the children, where it failed first. What does not follow from there
+      is done, or has a letter of its own. Where a sink refused one action, `action` is the id of that and `to` the sink.
+    - `done`: the actions of the event that were sent although this stage failed.
+    - `informed`: its sender was told, and will have dealt with it.
     """
 
     id: str
@@ -46,11 +68,58 @@ class Letter(msgspec.Struct, frozen=True):
     time: float = 0.0
     informed: bool = False
     done: tuple[str, ...] = ()
+    ce_id: str = ""
+    subject: str = ""
+    entry: str = ""
+    partition: str = ""
+    captures: dict[str, str] = {}
+    wrapped: bool = False
+    root: str = ""
+    path: tuple[int, ...] = ()
+    action: str = ""
+    to: str = ""
+    edited: str | None = None
+    edited_encoding: str = "utf-8"
+    history: tuple[Failure, ...] = ()
+
+    @property
+    def original(self) -> bytes:
+        """The bytes as they came; empty for a tombstone."""
+        return _bytes(self.data, self.encoding)
 
     @property
     def payload(self) -> bytes:
-        """The original bytes."""
-        return base64.b64decode(self.data) if self.encoding == "base64" else self.data.encode()
+        """The bytes as they are now: edited, or as they came."""
+        return self.original if self.edited is None else _bytes(self.edited, self.edited_encoding)
+
+    @property
+    def failure(self) -> Failure:
+        """How it failed the last time."""
+        return Failure(self.at, self.stage, self.error, self.reason, self.where, self.attempts)
+
+    def failed(self, again: Failure, done: Iterable[str] = ()) -> Letter:
+        """This letter after its event has failed once more, and these actions were sent."""
+        return msgspec.structs.replace(
+            self,
+            stage=again.stage,
+            error=again.error,
+            reason=again.reason,
+            where=again.where,
+            attempts=again.attempts,
+            at=again.at,
+            root=self.root or self.stage,
+            done=tuple(dict.fromkeys((*self.done, *done))),
+            history=(*self.history, self.failure),
+        )
+
+    def amended(self, payload: bytes) -> Letter:
+        """This letter with another payload, the original kept."""
+        text, encoding = as_text(payload)
+        return msgspec.structs.replace(self, edited=text, edited_encoding=encoding)
+
+
+def _bytes(text: str, encoding: str) -> bytes:
+    return base64.b64decode(text) if encoding == "base64" else text.encode()
 
 
 def as_text(data: Any) -> tuple[str, str]:
@@ -85,26 +154,56 @@ def _own_folders() -> frozenset[str]:
 
 @dataclass
 class Letters:
-    """The dead letters of one pipeline, in its store."""
+    """The dead letters of one pipeline, in its store. `by_stage` counts those that this process wrote."""
 
     store: Store
     pipeline: str
-    written: int = 0
+    by_stage: dict[str, int] = field(default_factory=dict)
     _encode: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
+
+    @property
+    def written(self) -> int:
+        """How many this process wrote."""
+        return sum(self.by_stage.values())
 
     @property
     def stream(self) -> str:
         return STREAM.format(pipeline=self.pipeline)
 
-    async def write(self, letter: Letter) -> None:
-        """Keep a letter. It returns when the store has it. Raises `Unavailable` in an outage."""
+    async def write(self, letter: Letter, batch: Batch | None = None) -> Letter:
+        """Keep a letter of an event of `batch`, and return it as it is kept, once the store has it.
+
+        Raises `Unavailable` in an outage.
+        """
         await self.store.append(self.stream, {"letter": self._encode.encode(letter)}, id=letter.id)
-        self.written += 1
+        self.by_stage[letter.stage] = self.by_stage.get(letter.stage, 0) + 1
+        return letter
+
+    async def amend(self, letter: Letter) -> bool:
+        """Put a letter in the place of the one with its id; False where that is gone."""
+        return await self.store.amend(self.stream, letter.id, {"letter": self._encode.encode(letter)})
+
+    async def remove(self, ids: Sequence[str]) -> int:
+        """Take letters out; how many there were."""
+        return await self.store.remove(self.stream, ids)
 
     async def read(self, after: str = "", count: int = 100) -> list[tuple[str, Letter]]:
-        """Letters in the order of their writing, from the one that follows the place `after`."""
+        """Letters in the order of their writing, from the one that follows the place `after`.
+
+        Raises `ConfigError` where one was written by another release.
+        """
         entries = await self.store.entries(self.stream, after=after, count=count)
-        return [(place, msgspec.json.decode(entry["letter"], type=Letter)) for place, entry in entries]
+        try:
+            return [(place, msgspec.json.decode(entry["letter"], type=Letter)) for place, entry in entries]
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"the letters of {self.pipeline} are of another release: {error}") from error
+
+    async def pages(self, count: int = 500) -> AsyncIterator[list[Letter]]:
+        """All letters in the order of their writing, some at a time."""
+        after = ""
+        while some := await self.read(after, count):
+            yield [letter for _, letter in some]
+            after = some[-1][0]
 
     async def count(self) -> int:
         return await self.store.length(self.stream)

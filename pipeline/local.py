@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from penstock.connectors import Endpoint, Kafka, Mqtt, Settings, Site
@@ -57,7 +57,7 @@ class Local:
         # What has an address of its own is reached there, whatever `penstock dev` left in this folder.
         own = isinstance(declared, Kafka | Mqtt) and self.settings.has(variable(declared))
         embedded = self.settings.has(EMBEDDED) and not own
-        self._stand_in = stand_in(self.settings) if embedded else _declared
+        self.stand_in: Callable[[Endpoint], Endpoint] = stand_in(self.settings) if embedded else _declared
         self._server = Embedded(DATA).start() if embedded else None
         if self._server is not None and self._server.owned and not starting:
             self._server.stop()
@@ -65,7 +65,7 @@ class Local:
 
     def endpoint(self, address: str) -> Endpoint:
         """The endpoint of an address, or the stream that stands in for it."""
-        return self._stand_in(endpoint(address, self.settings))
+        return self.stand_in(endpoint(address, self.settings))
 
     async def close(self) -> None:
         """Leave. Safe to call twice."""

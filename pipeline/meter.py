@@ -71,13 +71,14 @@ class Meter:
             for metric in ("events", "actions", "filtered", "failures", "dead_letters")
         }
         latencies = self._latencies(now)
+        dead = flows["dead_letters"].values()
         return Reading(
             self.engine.graph.name,
             flows["events"],
             flows["actions"],
             flows["filtered"],
             flows["failures"],
-            next(iter(flows["dead_letters"].values()), Flow(0, 0)),
+            Flow(sum(flow.total for flow in dead), sum(flow.rate for flow in dead)),
             sum(found["in_flight"].values()),
             found["lag"],
             {node.stage: latencies.get(node.stage, NONE) for node in self.engine.graph if node.stage in latencies},

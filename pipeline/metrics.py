@@ -75,7 +75,7 @@ _COUNTERS = {
     "filtered": "Events dropped on purpose, by stage",
     "failures": "Tries that failed, by stage",
     "retries": "Tries that will be made again",
-    "dead_letters": "Events kept as dead letters",
+    "dead_letters": "Dead letters written, by the stage that failed",
 }
 _GAUGES = {
     "in_flight": "Events received and not finished, by source",

@@ -185,6 +185,7 @@ class KeptLetters(Letters):
         super().__init__(store, pipeline)
         self.kept: list[Letter] = []
 
-    async def write(self, letter: Letter) -> None:
-        await super().write(letter)
-        self.kept.append(letter)
+    async def write(self, letter: Letter, batch: Batch | None = None) -> Letter:
+        kept = await super().write(letter, batch)
+        self.kept.append(kept)
+        return kept

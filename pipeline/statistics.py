@@ -33,7 +33,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "filtered": filtered,
         "failures": failures,
         "retries": {engine.graph.name: sum(lane.trouble.retries for lane in engine.lanes)},
-        "dead_letters": {engine.graph.name: engine.letters.written},
+        "dead_letters": dict(engine.letters.by_stage),
         "in_flight": {lane.source.stage: lane.in_flight for lane in engine.lanes},
         "unconfirmed": {address: box.unsettled for address, box in engine.outboxes.items()},
         "lag": {address: lag for address, lag in lags.items() if lag is not None},

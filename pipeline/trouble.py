@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 from zlib import crc32
 
+from msgspec.structs import replace
+
 from penstock.connectors import Batch, Message, Refusal
 from penstock.errors import BadEvent, Unavailable, Undeliverable
 from penstock.pipeline.clock import Clock
@@ -19,6 +21,7 @@ from penstock.pipeline.letters import Letter, Letters, as_text, users_line
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Found, Program
 from penstock.pipeline.verdict import fatal, kinds, reason_of, refusal
+from penstock.stages.act import parts_of
 from penstock.stages.outcome import Reject, Retries, Retry
 from penstock.stages.payload import refused, text_of
 
@@ -207,16 +210,16 @@ class Trouble:
         if flight.batch.waited and not isinstance(failure, Reject):
             flight.batch.answer(flight.index, refusal(failure))
         else:
-            await self.keep(flight, self._stage(part), failure, part)
+            await self.keep(flight, self._letter(flight, self._stage(part), failure, part))
         flight.open -= 1
         self._decide(flight)
 
-    async def keep(self, flight: Flight, stage: str, error: BaseException, part: Part | None = None) -> None:
+    async def keep(self, flight: Flight, letter: Letter) -> None:
         """Write the dead letter; in an outage of the store, wait for it however long that takes."""
-        letter = self._letter(flight, stage, error, part)
+        stage = letter.stage
         while True:
             try:
-                await self.host.letters.write(letter)
+                letter = await self.host.letters.write(letter, flight.batch)
                 break
             except Unavailable as outage:
                 back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -228,12 +231,13 @@ class Trouble:
             flight.batch.answer(flight.index, Refusal(422, letter.reason, letter=letter.id))
 
     def _letter(self, flight: Flight, stage: str, error: BaseException, part: Part | None) -> Letter:
-        event = flight.batch.event(flight.index)
+        batch, index = flight.batch, flight.index
+        event = batch.event(index)
         data, encoding = as_text(event.data)
-        identity = self.host.event_id(flight.batch, flight.index, flight.payload)
-        path = "".join(f".{step}" for step in part.found.path) if part is not None else ""
+        identity = self.host.event_id(batch, index, flight.payload)
+        path = part.found.path if part is not None else ()
         return Letter(
-            id=f"{identity}/{stage}{path}~{crc32(data.encode()):08x}",
+            id=f"{identity}/{stage}{''.join(f'.{step}' for step in path)}~{crc32(data.encode()):08x}",
             event=identity,
             stage=stage,
             error=type(error).__name__,
@@ -242,7 +246,7 @@ class Trouble:
             attempts=part.attempts if part is not None else 1,
             at=self.host.clock.time(),
             topic=event.topic,
-            position=flight.batch.position(flight.index),
+            position=batch.position(index),
             key=event.key or text_of(flight.key),
             headers=dict(event.headers),
             data=data,
@@ -250,23 +254,39 @@ class Trouble:
             source=event.source,
             type=event.type,
             time=event.time,
-            informed=flight.batch.waited,
-            done=tuple(message.id for _, message in flight.out or ()),
+            informed=batch.waited,
+            done=tuple(dict.fromkeys(message.id for _, message in flight.out or ())),
+            ce_id=event.id,
+            subject=event.subject,
+            entry=self._entry,
+            partition=str(batch.partition),
+            captures=dict(batch.captures[index]) if batch.captures is not None else {},
+            # Records in an envelope are described with it, and processed without.
+            wrapped=batch.values[index] != event.data and isinstance(batch.values[index], bytes | BadEvent),
+            path=path,
         )
 
-    def undelivered(self, message: Message, stage: str, error: BaseException) -> None:
-        """A sink refused this action for good."""
-        self.failures[stage] += 1
-        self.host.spawn(self._undelivered(message, stage, error))
+    def undelivered(self, message: Message, to: str, error: BaseException) -> None:
+        """The sink `to` refused this action for good."""
+        self.failures[message.stage] += 1
+        self.host.spawn(self._undelivered(message, to, error))
 
-    async def _undelivered(self, message: Message, stage: str, error: BaseException) -> None:
+    async def _undelivered(self, message: Message, to: str, error: BaseException) -> None:
         flight = Flight(self, message.batch, message.index, message.key, None, None)
-        await self.keep(flight, stage, error)
+        letter = self._letter(flight, message.stage, error, None)
+        event, path = parts_of(message)
+        id = f"{message.id}@{to}~{letter.id.rpartition('~')[2]}"
+        await self.keep(flight, replace(letter, id=id, event=event, path=path, action=message.id, to=to))
         message.batch.settle(message.index)
 
     def _end(self, flight: Flight) -> None:
         self.flights -= 1
         self.finish(flight)
+
+    @property
+    def _entry(self) -> str:
+        assert self.program is not None
+        return self.program.source.stage
 
     @property
     def _source(self) -> int:

@@ -11,11 +11,24 @@ from penstock.stages.payload import encode, encode_any, text_of
 Push = Callable[[Message], None]
 Sent = list[tuple[Push, Message]]
 
+RECORD = ".record"
+"""Ends the id of a decision's record, which has that of the decision before it."""
+
 
 class Identify(Protocol):
     """The identity of the event at a record, given its source payload."""
 
     def __call__(self, batch: Batch, index: int, payload: Any) -> str: ...
+
+
+def parts_of(message: Message) -> tuple[str, tuple[int, ...]]:
+    """What an action's id was made of: the event's id, and the numbers after the stage's name.
+
+    >>> parts_of(Message("t", b"", id="payments/0/17/decide.2.0", stage="decide"))
+    ('payments/0/17', (2, 0))
+    """
+    event, _, numbers = message.id.removesuffix(RECORD).rpartition(f"/{message.stage}")
+    return event, tuple(int(number) for number in numbers.split(".")[1:])
 
 
 class Target:
@@ -144,4 +157,4 @@ class Recording:
         before = len(out)
         self.acting.build(out, batch, index, origin, key, payload, encode_any(record), path)
         for _, message in out[before:]:
-            message.id += ".record"
+            message.id += RECORD

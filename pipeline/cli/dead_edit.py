@@ -1,0 +1,51 @@
+"""`penstock dead edit`: the payload of a dead letter in the user's editor."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from penstock.pipeline.cli.dead import found
+from penstock.pipeline.cli.graph import App
+
+EXAMPLE = "Example: penstock dead edit app.py p-17/decide"
+
+
+def edit(
+    app: App,
+    letter: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `penstock dead list` shows it.")],
+) -> None:
+    """Change the payload of a dead letter in $EDITOR. It is taken if it fits the pipeline's schema.
+
+    The original is kept beside it. `penstock dead replay` then starts from what it was changed to.
+    """
+    from penstock.connectors import Site
+    from penstock.errors import PenstockError
+    from penstock.pipeline import editing, post
+    from penstock.pipeline.app import load
+    from penstock.pipeline.letters import Letters
+    from penstock.pipeline.local import settings
+    from penstock.pipeline.run import on_loop
+
+    graph = load(app).build()
+    group = Site(settings(), pipeline=graph.name).group
+
+    def again(reason: str) -> bool:
+        print(f"refused: {reason}", file=sys.stderr)
+        return sys.stdin.isatty() and typer.confirm("edit it again?", default=True)
+
+    [(_, before)] = found(group, post.Filter((letter,)))
+    after = editing.edit(before, again, editing.entry_of(graph, before))
+    if after is None:
+        print("nothing was changed", file=sys.stderr)
+        return
+
+    async def keep() -> bool:
+        async with post.the_store() as store:
+            return await Letters(store, group).amend(after)
+
+    if not on_loop(keep()):
+        raise PenstockError(f"{before.id} is gone: somebody replayed or dropped it meanwhile")
+    print(f"{before.id} is edited; now: penstock dead replay {app} {letter}", file=sys.stderr)
