@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.connectors import Batch, Event, Message, Partition
+from penstock.connectors import Batch, Event, Partition
 from penstock.connectors.cloudevents import unwrap
 from penstock.errors import BadEvent
 from penstock.pipeline.letters import Failure, Letter
@@ -11,8 +11,7 @@ from penstock.pipeline.letters import Failure, Letter
 class LetterBatch(Batch):
     """One letter's event, at the position it had. What has come of it this time is noted as it comes.
 
-    - `failures`: where it failed again. `sent`: the ids of the actions that were confirmed. `owing` counts the actions
-      that were handed to a sink.
+    `failures`: where it failed again. `sent`: the ids of the actions that were confirmed.
 
     >>> letter = Letter("1/decide", "1", "decide", "E", "no", "", 1, 0.0, "t", "t/0/1", "k", {}, '{"n": 1}')
     >>> batch = LetterBatch(letter)
@@ -20,7 +19,7 @@ class LetterBatch(Batch):
     ([b'{"n": 1}'], ['k'], 't/0/1')
     """
 
-    __slots__ = ("failures", "letter", "owing", "sent")
+    __slots__ = ("failures", "letter", "sent")
 
     def __init__(self, letter: Letter, received: float = 0.0) -> None:
         super().__init__(
@@ -33,7 +32,6 @@ class LetterBatch(Batch):
         self.letter = letter
         self.failures: list[Failure] = []
         self.sent: list[str] = []
-        self.owing: list[Message] = []
 
     def position(self, index: int) -> str:
         return self.letter.position

@@ -17,14 +17,16 @@ from penstock.pipeline.again import LetterBatch
 from penstock.pipeline.feed import keys_of
 from penstock.pipeline.graph import Graph, Source
 from penstock.pipeline.letters import Letter
+from penstock.pipeline.replay import entry
 from penstock.pipeline.verdict import reason_of
 from penstock.stages.payload import decoder, getter, is_mapping, refused
 
 
 def entry_of(graph: Graph, letter: Letter) -> Source:
     """The source stage that a letter's event came in by. Raises `PenstockError` where the pipeline has it no more."""
+    stage = entry(graph, letter)
     for source in graph.sources:
-        if source.stage == letter.entry or len(graph.sources) == 1:
+        if source.stage == stage:
             return source
     raise PenstockError(
         f"{letter.id} came in by {letter.entry!r}, which {graph.name} has no more; "

@@ -44,7 +44,7 @@ class Letter(msgspec.Struct, frozen=True):
       the source's address caught.
     - `entry`: the source stage that it came in by, `partition` where it came from.
     - `root`, `path`: the stage, and the numbers of the children, where it failed first. What does not follow from there
-      is done, or has a letter of its own. Where a sink refused one action, `action` is the id of that and `to` the sink.
+      is done, or has a letter of its own. Where a sink refused one action, `action` is its id and `to` the sink.
     - `done`: the actions of the event that were sent although this stage failed.
     - `informed`: its sender was told, and will have dealt with it.
     """
@@ -93,6 +93,11 @@ class Letter(msgspec.Struct, frozen=True):
         return self.original if self.edited is None else _bytes(self.edited, self.edited_encoding)
 
     @property
+    def stage_first(self) -> str:
+        """The stage where it failed first: what follows from there is left to do."""
+        return self.root or self.stage
+
+    @property
     def failure(self) -> Failure:
         """How it failed the last time."""
         return Failure(self.at, self.stage, self.error, self.reason, self.where, self.attempts)
@@ -107,7 +112,7 @@ class Letter(msgspec.Struct, frozen=True):
             where=again.where,
             attempts=again.attempts,
             at=again.at,
-            root=self.root or self.stage,
+            root=self.stage_first,
             done=tuple(dict.fromkeys((*self.done, *done))),
             history=(*self.history, self.failure),
         )

@@ -107,13 +107,13 @@ def drop(
         grouped(letters, 50)
         if not sys.stdin.isatty():
             raise typer.BadParameter("nobody can be asked here: --yes says that it is meant")
-        typer.confirm(f"drop {_letters(len(letters))} for good?", abort=True)
+        typer.confirm(f"drop {letters_of(len(letters))} for good?", abort=True)
 
     async def main() -> int:
         async with post.the_store() as store:
             return await post.drop(store, letters)
 
-    print(f"{_letters(on_loop(main()))} dropped", file=sys.stderr)
+    print(f"{letters_of(on_loop(main()))} dropped", file=sys.stderr)
 
 
 @commands.command("export", epilog="Example: penstock dead export letters.ndjson --since 1d")
@@ -136,7 +136,7 @@ def export(
         sys.stdout.buffer.writelines(lines)
     else:
         whole(Path(file), lines)
-    print(f"{_letters(len(letters))} written", file=sys.stderr)
+    print(f"{letters_of(len(letters))} written", file=sys.stderr)
 
 
 @commands.command("import", epilog="Example: penstock dead import letters.ndjson")
@@ -152,11 +152,11 @@ def import_(file: Annotated[str, typer.Argument(metavar="FILE|-", help="What `pe
         async with post.the_store() as store:
             if file == "-":
                 return await post.put(store, sys.stdin.buffer)
-            with Path(file).open("rb") as lines:
+            with Path(file).open("rb") as lines:  # noqa: ASYNC230 - nothing else runs meanwhile
                 return await post.put(store, lines)
 
     written, known = on_loop(main())
-    print(f"{_letters(written)} written, {known:,} there already", file=sys.stderr)
+    print(f"{letters_of(written)} written, {known:,} there already", file=sys.stderr)
 
 
 def grouped(letters: list[tuple[str, Letter]], limit: int) -> None:
@@ -202,7 +202,8 @@ def _whole(letter: Letter) -> None:
         typer.echo(f"\nedited to\n{edited}")
 
 
-def _letters(count: int) -> str:
+def letters_of(count: int) -> str:
+    """So many letters, in words."""
     return f"{count:,} letter" if count == 1 else f"{count:,} letters"
 
 

@@ -19,6 +19,7 @@ COMMANDS = [
     ["dead", "list"],
     ["dead", "show"],
     ["dead", "edit"],
+    ["dead", "replay"],
     ["dead", "drop"],
     ["dead", "export"],
     ["dead", "import"],

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from penstock.connectors import Settings, Site
@@ -198,3 +199,23 @@ def test_an_editor_that_cannot_be_started(tmp_path: Path, settings: dict[str, st
     own = settings | {"EDITOR": "/nowhere/editor"}
     done = run("dead", "edit", app, "e7/decide", folder=tmp_path, settings=own)
     assert (done.returncode, "EDITOR is '/nowhere/editor', which cannot be started" in done.stderr) == (2, True)
+
+
+def test_letters_whose_sender_was_informed_are_replayed_only_when_they_are_meant(tmp_path: Path) -> None:
+    app = http_app(tmp_path)
+    told = msgspec.structs.replace(letter(1, data=ORDER.replace('"much"', "1")), informed=True)
+    with Redis() as server:
+        store = {"PENSTOCK_STORE": server.address}
+        on_loop(write(server.address, "orders", [told, letter(2, data=ORDER.replace('"much"', "2"))]))
+
+        def replayed(*options: str) -> tuple[int, str]:
+            done = run("dead", "replay", app, *options, folder=tmp_path, settings=store)
+            return done.returncode, done.stderr
+
+        left_out = "1 letter left out: their senders were informed (--informed, or an id)\n"
+        assert replayed("--dry-run") == (0, left_out + "1 letter would be replayed, 1 skipped\n")
+        assert replayed("--dry-run", "--informed") == (0, "2 letters would be replayed, 0 skipped\n")
+        assert replayed() == (0, left_out + "1 letter replayed, 0 failed again, 1 skipped\n")
+        assert replayed("e1/decide") == (0, "1 letter replayed, 0 failed again, 0 skipped\n")
+        code, said = replayed("e1/decide")
+        assert (code, "there is no dead letter 'e1/decide'" in said) == (1, True)
