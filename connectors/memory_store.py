@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from penstock.connectors.command import encoded
+from penstock.connectors.durability import Durability
 from penstock.connectors.guard import Update, Updated, guard
 from penstock.connectors.reply import ReplyError
 
@@ -36,6 +37,10 @@ class MemoryStore:
 
     def clock(self) -> float:
         return self._clock()
+
+    async def durability(self) -> Durability:
+        """It lives as long as whoever could miss anything."""
+        return Durability("disk", "in the process")
 
     async def open(self) -> None:
         """Nothing to connect to."""

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from penstock.connectors.batch import Batch
+from penstock.connectors.durability import Durability
 from penstock.connectors.event import Message
 from penstock.connectors.guard import Update, Updated
 from penstock.connectors.site import Site
@@ -111,6 +112,10 @@ class Store(Protocol):
 
     @property
     def problem(self) -> str | None: ...
+
+    def durability(self) -> Awaitable[Durability]:
+        """How safe what it has answered is from then on."""
+        ...
 
     def clock(self) -> float:
         """Seconds, of whatever time keys and caches expire by."""

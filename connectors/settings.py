@@ -108,7 +108,11 @@ class UrlSettings(_Connection):
 
 
 class ProcessSettings(_Connection):
-    """Settings of the process itself, under the prefix `PENSTOCK`."""
+    """Settings of the process itself, under the prefix `PENSTOCK`.
+
+    - `durability`: what the store does with what it has answered: `disk`, `second` (once a second), `memory`. A store
+      that does less is refused; one that does not tell is believed to do what is said here.
+    """
 
     http_listen: str = "127.0.0.1:8080"
     http_limit: int = 1_048_576
@@ -116,6 +120,7 @@ class ProcessSettings(_Connection):
     models: str = ".penstock/models"
     workers: int = 1
     namespace: str = ""
+    durability: Literal["", "disk", "second", "memory"] = ""
 
 
 S = TypeVar("S", bound=_Connection)

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from penstock.connectors.command import Argument, Prepared, pack
 from penstock.connectors.connection import Connection, Statistics
+from penstock.connectors.durability import Durability, ask
 from penstock.connectors.guard import Update, Updated, answered
 from penstock.connectors.log_scripts import AMEND, ENTRIES, REMOVE
 from penstock.connectors.reply import ReplyError
@@ -67,6 +68,9 @@ class RedisStore:
     async def close(self) -> None:
         """Leave. Safe to call twice."""
         await self.connection.close()
+
+    async def durability(self) -> Durability:
+        return await ask(self.connection)
 
     async def read(self, keys: Sequence[str]) -> list[bytes | None]:
         if not keys:

@@ -13,6 +13,7 @@ from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, St
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.durability import assure
 from penstock.pipeline.far import FarLane
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.lane import Lane
@@ -87,7 +88,7 @@ class Engine:
         opened = [(node, place(at), at.source(self.site)) for node, at in sources]
         sinks = self._sinks()
         await self._together(
-            self._patiently("store", self.store.open),
+            self._patiently("store", self._open_store),
             *(self._patiently(f"model {ref}", partial(self._load_model, ref)) for ref in self.graph.models),
             *(
                 self._patiently(where, partial(sink.open, self.outboxes[where].settled))
@@ -193,6 +194,10 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
+
+    async def _open_store(self) -> None:
+        await self.store.open()
+        await assure(self.store, self.site.settings.process.durability)
 
     async def _load_model(self, ref: str) -> None:
         assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"

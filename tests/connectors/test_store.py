@@ -13,7 +13,7 @@ from penstock.connectors.store import RedisStore
 from penstock.errors import ConfigError, Unavailable
 from tests.connectors.contract import PATIENCE, until
 from tests.connectors.store_contract import StoreContract
-from tests.servers import Redis
+from tests.servers import Redis, Valkey
 
 
 def at(address: str) -> RedisStore:
@@ -57,6 +57,28 @@ async def test_keys_expire_on_the_server(redis_address: str) -> None:
     [left] = await store.connection.ask(pack("PTTL", "expires"))
     assert 0 < left <= 60_000, "what is there keeps its time"
     await store.close()
+
+
+@pytest.mark.parametrize("kind", [Redis, Valkey])
+async def test_it_tells_how_safe_its_answers_are(kind: type[Redis]) -> None:
+    with kind({"appendfsync": "always"}) as server:
+        store = at(server.address)
+        await store.open()
+        assert await store.durability() == ("disk", "appendfsync always")
+        await store.connection.ask(pack("CONFIG", "SET", "appendfsync", "everysec"))
+        assert await store.durability() == ("second", "appendfsync everysec")
+        await store.connection.ask(pack("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru"))
+        assert await store.durability() == ("memory", "maxmemory-policy allkeys-lru")
+        await store.connection.ask(pack("CONFIG", "SET", "maxmemory", "0"))
+        await store.connection.ask(pack("CONFIG", "SET", "appendonly", "no"))
+        assert await store.durability() == ("memory", "appendonly no")
+        await store.connection.ask(pack("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-config"))
+        own = at(server.address.replace("redis://", "redis://app:secret@"))
+        await own.open()
+        found = await own.durability()
+        assert (found.level, "NOPERM" in found.said) == ("unknown", True)
+        await own.close()
+        await store.close()
 
 
 def test_without_an_address_it_says_which_setting_is_missing() -> None:

@@ -24,7 +24,8 @@ def environment(**settings: str) -> dict[str, str]:
     """This process's environment with these settings and no other of penstock's, on free ports."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     ports = {name: f"127.0.0.1:{free_port()}" for name in ("PENSTOCK_HTTP_LISTEN", "PENSTOCK_ADMIN_LISTEN")}
-    return {**kept, "NO_COLOR": "1", **ports, **settings}
+    # The servers that tests share need not survive a power cut.
+    return {**kept, "NO_COLOR": "1", "PENSTOCK_DURABILITY": "memory", **ports, **settings}
 
 
 def run(
