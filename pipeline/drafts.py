@@ -15,9 +15,10 @@ from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, c
 from penstock.pipeline.graph import Act, End, Enrich, Filter, Function, Infer, Merge, Node, Of, Source, Transform
 from penstock.pipeline.names import EVENT, Names, check_name
 from penstock.pipeline.payloads import check_by, check_field, check_schema, check_time
+from penstock.pipeline.updating import check_updating
 from penstock.pipeline.wiring import Given, name_of, wire
 from penstock.stages.function import Batched, Call, inner
-from penstock.stages.helper import Helper
+from penstock.stages.helper import Helper, stage_of, updating
 from penstock.stages.outcome import Retries
 
 if TYPE_CHECKING:
@@ -154,6 +155,9 @@ class _Maker:
             if isinstance(item, Helper) and not isinstance(item, type):
                 for path in item.fields:
                     check_field(path, self.payload, self.where, f"{name}=")
+                if updating(item):
+                    check_updating(name, item, self.payload, self.where)
+                    self._named(stage_of(name, item))
                 scope[name] = item.answer
             else:
                 made, scope[name] = self._wire(item, name)
