@@ -14,6 +14,7 @@ from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
@@ -92,6 +93,7 @@ class Engine:
                 for where, sink in sinks.items()
             ),
         )
+        await self._patiently("store", self._compare)
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [Lane(self, node) for node in self.graph.sources]
@@ -191,6 +193,9 @@ class Engine:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             raise
+
+    async def _compare(self) -> None:
+        await compare(self.store, self.site.group, self.graph)
 
     async def _load_model(self, ref: str) -> None:
         assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"

@@ -12,8 +12,12 @@ from penstock import Pipeline, Retry, harness, merge
 from penstock.connectors.http import Http
 from penstock.connectors.kafka import Kafka
 from penstock.connectors.memory import Memory
+from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.mqtt import Mqtt
+from penstock.errors import ConfigError
 from penstock.pipeline.code import form_of
+from penstock.pipeline.graph import Graph
+from penstock.pipeline.kept import compare
 from penstock.stages import lookup, state
 from tests.pipeline.mistakes import mistake
 from tests.pipeline.shop import OUT, Payment, payments
@@ -152,6 +156,29 @@ async def test_state_has_the_name_of_its_stage() -> None:
         await h.send(Payment("p", "a", 1.0))
         for stage in ("seen", "visits"):
             assert await h.store.read_hashes([f"penstock:demo:state:{stage}:a"], ["="]) == [[b"\x01"]]
+
+
+async def test_a_state_that_is_gone_is_told_of_at_the_next_start(caplog: pytest.LogCaptureFixture) -> None:
+    store = MemoryStore()
+
+    def declared(*names: str) -> Graph:
+        pipeline = Pipeline("demo")
+        stream = payments(pipeline)
+        for name in names:
+            stream = stream.enrich(**{name: SEEN})
+        stream.end()
+        return pipeline.build()
+
+    assert await compare(store, "demo", declared("seen", "visits")) == []
+    assert await compare(store, "demo", declared("visits", "seen")) == []
+    assert caplog.text == ""
+    assert await compare(store, "demo", declared("visits", "more")) == ["seen"]
+    assert "demo has state of a stage 'seen'" in caplog.text
+    assert "--pattern 'penstock:demo:state:seen:*'" in caplog.text
+    assert await compare(store, "demo", declared()) == ["more", "seen", "visits"]
+    await store.write_hash("penstock:demo:stages", {"seen": b'{"kind":"state","layout":7}'})
+    with pytest.raises(ConfigError, match="the state of 'seen' is kept in layout 7, and this release has 1"):
+        await compare(store, "demo", declared("seen"))
 
 
 @mistake("stage 'seen' is there already, at <first>: name this one with stage='...'")
