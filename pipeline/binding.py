@@ -11,11 +11,13 @@ from penstock.connectors.template import names as braces
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.graph import Function
 from penstock.pipeline.lane import Lane
+from penstock.pipeline.marks import space
 from penstock.pipeline.place import place
 from penstock.stages.act import Acting, Recording, Target
 from penstock.stages.caller import Bounded, Caller, ListCaller
 from penstock.stages.forward import Forwarding
 from penstock.stages.function import MISSING
+from penstock.stages.helper import stage_of, updating
 from penstock.stages.inference import Inference, fallen
 from penstock.stages.outcome import Reject
 from penstock.stages.payload import getter, is_mapping
@@ -87,7 +89,11 @@ class Binding:
     def _item(self, item: Any, tag: str) -> dict[str, Any]:
         if isinstance(item, Function):
             return self._function(item, tag)
-        asker: Any = item.open(self.engine.store)
+        if updating(item):
+            name = stage_of(tag.partition("_")[2], item)
+            asker: Any = item.open(self.engine.store, space(self.engine.site.group, name))
+        else:
+            asker = item.open(self.engine.store)
         default = getattr(item, "default", MISSING)
         names = {f"question{tag}": asker.question}
         if default is not MISSING and self.engine.graph.latency_budget is not None:

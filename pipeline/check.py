@@ -14,6 +14,7 @@ from penstock.pipeline.endpoints import check_endpoint
 from penstock.pipeline.graph import Graph, Order
 from penstock.pipeline.names import check_name
 from penstock.pipeline.paths import check_paths
+from penstock.pipeline.updating import check_repeats
 from penstock.stages.function import length
 from penstock.stages.outcome import Retries, counts
 
@@ -23,7 +24,7 @@ def check(pipeline: Pipeline) -> Graph:
     _check_settings(pipeline)
     nodes = Drafts(pipeline.drafts, _resources(pipeline)).nodes()
     check_paths(nodes, pipeline.where, pipeline.name)
-    return Graph(
+    graph = Graph(
         pipeline.name,
         tuple(nodes),
         order=pipeline.order,
@@ -34,6 +35,8 @@ def check(pipeline: Pipeline) -> Graph:
         resources={name: opener for name, opener, _ in pipeline.resources},
         where=pipeline.where,
     )
+    check_repeats(graph)
+    return graph
 
 
 def _check_settings(pipeline: Pipeline) -> None:

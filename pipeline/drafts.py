@@ -30,9 +30,10 @@ from penstock.pipeline.names import EVENT, Names, check_name
 from penstock.pipeline.paths import check_free
 from penstock.pipeline.payloads import check_by, check_field, check_schema, check_time
 from penstock.pipeline.through import check_through
+from penstock.pipeline.updating import check_updating
 from penstock.pipeline.wiring import Given, name_of, wire
 from penstock.stages.function import Batched, Call, inner
-from penstock.stages.helper import Helper
+from penstock.stages.helper import Helper, stage_of, updating
 from penstock.stages.outcome import Retries
 
 if TYPE_CHECKING:
@@ -169,6 +170,9 @@ class _Maker:
             if isinstance(item, Helper) and not isinstance(item, type):
                 for path in item.fields:
                     check_field(path, self.payload, self.where, f"{name}=")
+                if updating(item):
+                    check_updating(name, item, self.payload, self.where)
+                    self._named(stage_of(name, item))
                 scope[name] = item.answer
             else:
                 made, scope[name] = self._wire(item, name)

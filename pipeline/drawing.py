@@ -142,7 +142,8 @@ def _call(function: Function | None, stage: str) -> str:
 def _helper(item: Any) -> str:
     if isinstance(item, Function):
         return _call(item, "")
-    return f"{type(item).__name__.lower()}({getattr(item, 'template', '')}) → {label(item.answer)}"
+    what = getattr(item, "template", "") or (f"by {_by(item.by)}" if hasattr(item, "by") else "")
+    return f"{type(item).__name__.lower()}({what}) → {label(item.answer)}"
 
 
 def _by(by: Any) -> str:

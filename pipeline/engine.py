@@ -16,6 +16,7 @@ from penstock.pipeline.clock import Clock, SystemClock
 from penstock.pipeline.durability import assure
 from penstock.pipeline.far import FarLane
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
@@ -95,6 +96,7 @@ class Engine:
                 for where, sink in sinks.items()
             ),
         )
+        await self._patiently("store", self._compare)
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
@@ -198,6 +200,9 @@ class Engine:
     async def _open_store(self) -> None:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
+
+    async def _compare(self) -> None:
+        await compare(self.store, self.site.group, self.graph)
 
     async def _load_model(self, ref: str) -> None:
         assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from penstock.connectors import Endpoint
 from penstock.errors import Where
 from penstock.stages.function import MISSING
-from penstock.stages.helper import Helper
+from penstock.stages.helper import Helper, stage_of, updating
 from penstock.stages.outcome import Retries
 
 Order = Literal["key", "partition", "none"]
@@ -225,3 +225,9 @@ class Graph:
             for _, item in node.items
             if not isinstance(item, Function)
         )
+
+    @property
+    def updating(self) -> Mapping[str, Helper[Any]]:
+        """The helpers that change state, by the names of their stages."""
+        enriched = (item for node in self.nodes if isinstance(node, Enrich) for item in node.items)
+        return {stage_of(name, item): item for name, item in enriched if updating(item)}

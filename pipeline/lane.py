@@ -12,6 +12,7 @@ from penstock.connectors.template import names as braces
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.feed import Feed, keys_of
+from penstock.pipeline.marks import Marks
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Program
 from penstock.pipeline.trouble import Flight, Host, Trouble
@@ -88,6 +89,7 @@ class Lane:
             "failed": self.trouble.failed,
             "fatal": fatal,
             "gather": asyncio.gather,
+            "mark": Marks(self.source, self._declared),
             "key_of": self.key_of,
             "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),
             "now": self.engine.clock.monotonic,

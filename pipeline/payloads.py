@@ -27,7 +27,7 @@ def check_schema(schema: Any, decode: Any, where: Where) -> None:
         return
     try:
         msgspec.json.Decoder(schema)
-        plain = _plain_class(msgspec.inspect.type_info(schema), set())
+        plain = plain_class(schema)
     except Exception as error:  # what a type cannot be decoded for: a TypeError, a NameError of its annotations
         if "must be tagged" in str(error):
             raise DeclarationError(
@@ -45,8 +45,12 @@ def check_schema(schema: Any, decode: Any, where: Where) -> None:
         )
 
 
+def plain_class(kind: Any) -> Any:
+    """The first class in a type that nothing knows how to decode; None where there is none."""
+    return _plain_class(msgspec.inspect.type_info(kind), set())
+
+
 def _plain_class(info: Any, seen: set[int]) -> Any:
-    """The first class below a type that nothing knows how to decode."""
     if isinstance(info, msgspec.inspect.CustomType):
         return info.cls
     if isinstance(info, msgspec.inspect.Field):

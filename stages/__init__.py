@@ -5,5 +5,6 @@ if __name__ != "penstock.stages":
 
 from penstock.stages.function import batched, call
 from penstock.stages.lookup import lookup
+from penstock.stages.state import state
 
-__all__ = ["batched", "call", "lookup"]
+__all__ = ["batched", "call", "lookup", "state"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
-from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 from penstock.connectors import Store
 
@@ -36,7 +36,7 @@ class Asker(Protocol):
 
 @runtime_checkable
 class Helper(Protocol, Generic[T_co]):
-    """Frozen data that declares a question: `lookup(...)`, and later windows, history and state.
+    """Frozen data that declares a question: `lookup(...)`, `state(...)`.
 
     `answer` is the type that functions see, checked against their annotations when the pipeline is built.
     `fields` are the payload's fields it reads (dotted paths), checked against the payload's type.
@@ -49,3 +49,30 @@ class Helper(Protocol, Generic[T_co]):
     def fields(self) -> tuple[str, ...]: ...
 
     def open(self, store: Store) -> Asker: ...
+
+
+@runtime_checkable
+class Updating(Helper[T_co], Protocol[T_co]):
+    """A helper that changes state, where `updates` says so.
+
+    `stage` is the name under which it keeps state, if that is not the one it is given in `enrich`. It opens with the
+    beginning of its keys in the store; its asker is asked pairs of a question and the event's `Mark`.
+    """
+
+    @property
+    def stage(self) -> str: ...
+
+    @property
+    def updates(self) -> bool: ...
+
+    def open(self, store: Store, space: str = "") -> Asker: ...
+
+
+def updating(helper: Any) -> TypeGuard[Updating[Any]]:
+    """Whether this item of an enrich changes state."""
+    return isinstance(helper, Updating) and helper.updates
+
+
+def stage_of(name: str, helper: Updating[Any]) -> str:
+    """The name under which an updating item of an enrich keeps its state."""
+    return helper.stage or name

@@ -8,6 +8,7 @@ from penstock.pipeline.code.expressions import Expressions
 from penstock.pipeline.code.forms import Form, reachable
 from penstock.pipeline.code.text import At, Point, Text
 from penstock.pipeline.graph import Act, End, Enrich, Filter, Forward, Function, Infer, Merge, Node, Of, Transform
+from penstock.stages.helper import updating
 from penstock.stages.payload import is_mapping
 
 
@@ -214,6 +215,9 @@ class Tree(Expressions):
                 self._timed_line(node, f"{value} = {self._call(item, f'f{tag}', at)}", point)
             elif isinstance(item, Function):
                 asked.append((name, tag, self._question(item, at)))
+            elif updating(item):
+                path = "".join(f"{index}, " for index in at.path)
+                asked.append((name, tag, f"(question{tag}({at.payload}), mark(batch, i, v0, ({path})))"))
             else:
                 asked.append((name, tag, f"question{tag}({at.payload})"))
         if not asked:

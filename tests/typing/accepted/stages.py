@@ -9,6 +9,7 @@ from penstock.connectors.memory import Memory
 from penstock.models import Prediction
 from penstock.stages.function import Batched, Call
 from penstock.stages.lookup import Lookup, lookup
+from penstock.stages.state import State, state
 from tests.typing.shop import (
     Decision,
     Features,
@@ -33,6 +34,15 @@ assert_type(lookup("card:{card}", Profile, default=Profile(0.0)), Lookup[Profile
 assert_type(lookup("card:{card}", float, default=None), Lookup[float | None])
 assert_type(lookup("card:{card}", dict[str, float], missing="reject"), Lookup[dict[str, float]])
 
+
+def grow(total: float | None, payment: Payment) -> float:
+    """What a payment makes of the total so far."""
+    return (total or 0.0) + payment.amount
+
+
+assert_type(state(float, by="card", update=grow), State[float])
+assert_type(state(float, by=("card", "id"), update=grow, stage="sum", horizon="1h"), State[float])
+
 assert_type(call(in_euros, thread=True), Call[Payment, Payment])
 assert_type(call(refunded, timeout="50ms", cache="1m"), Call[Payment, Refund])
 assert_type(call(refunded, default=None), Call[Payment, Refund | None])
@@ -48,6 +58,7 @@ enriched = payments.enrich(
     bounded=call(refunded, timeout="50ms", default=None),
     listed=batched(doubles_later),
     short=lambda payment: payment.amount,
+    total=state(float, by="card", update=grow),
 )
 assert_type(enriched, Stream[Payment])
 

@@ -3,6 +3,7 @@
 from penstock import Action, Pipeline, Retries, batched, call
 from penstock.connectors.memory import Memory
 from penstock.stages.lookup import lookup
+from penstock.stages.state import state
 from tests.typing.shop import Payment, Profile, Refund, decide, doubles, in_euros, refunded
 
 pipeline = Pipeline("typed")
@@ -23,6 +24,16 @@ async def slowly(payment: Payment) -> float:
 def decoded(raw: bytes) -> Refund:
     """Bytes to another type."""
     return Refund("", "")
+
+
+def always(total: float, payment: Payment) -> float:
+    """It does not expect a first event."""
+    return total + payment.amount
+
+
+def grow(total: float | None, payment: Payment) -> float:
+    """What a payment makes of the total so far."""
+    return payment.amount
 
 
 Pipeline("typed", order="time")  # error
@@ -68,3 +79,9 @@ lookup("card:{card}", Profile, missing="ignore")  # error
 lookup("card:{card}", Profile, default=None, missing="reject")  # error
 lookup("card:{card}", Profile, cache=60)  # error
 wrong: int = lookup("card:{card}", Profile)  # error
+
+state(float, by="card", update=always)  # error
+state(float, update=grow)  # error
+state(float, by=7, update=grow)  # error
+state(str, by="card", update=grow)  # error
+state(float, by="card", update=grow, horizon=60)  # error

@@ -1,0 +1,49 @@
+"""The marks that stages which update state are asked with, and where in the store they keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from penstock.connectors import Batch
+from penstock.connectors.mark import Mark
+from penstock.pipeline.graph import Source
+from penstock.stages.outcome import Reject
+
+
+def space(group: str, stage: str) -> str:
+    """What the keys of one stage's state begin with; the state's own key follows.
+
+    >>> space("card-fraud", "total")
+    'penstock:card-fraud:state:total:'
+    """
+    return f"penstock:{group}:state:{stage.replace('%', '%25').replace(':', '%3A')}:"
+
+
+class Marks:
+    """Makes the mark of one event of a source: its position, or where it has none, its id.
+
+    An id is scoped: a declared one by the source's stage, for it says the same whichever way the event came; any other
+    by what the event itself calls its source.
+    """
+
+    def __init__(self, source: Source, declared: Callable[[Any], str]) -> None:
+        self.source = source
+        self.declared = declared
+
+    def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...]) -> Mark:
+        """Raises `Reject` for an event that nothing tells from another, where repeats are to count once."""
+        way = "".join([f".{step}" for step in path])
+        results = batch.updates.setdefault(index, {})
+        origin = batch.origin(index)
+        if origin:
+            return Mark(origin, batch.place(index), path=way, floor=batch.floor(), results=results)
+        return Mark(path=way, id=self._identity(batch, index, payload), results=results)
+
+    def _identity(self, batch: Batch, index: int, payload: Any) -> str:
+        declared = self.declared(payload)
+        if declared:
+            return f"{self.source.stage}#{declared}"
+        if self.source.repeats == "once":
+            raise Reject(f"the event's id ({self.source.identity}) is empty, so that a repeat would be counted twice")
+        return f"{batch.event(index).source}#{batch.position(index)}"
