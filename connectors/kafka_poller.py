@@ -183,9 +183,10 @@ class Poller:
             self.receiver.arrive()
 
     def _wait(self) -> None:
-        """Wait for room; paused, but polling, when that takes longer."""
+        """Wait for room; paused, but polling, when that takes longer, or when there will be none any more: the answer
+        to the last commit comes with a poll."""
         patience = time.monotonic() + PATIENCE
-        while time.monotonic() < patience:
+        while not self._held and time.monotonic() < patience:
             self._room.clear()
             if self._closing or not self._full() or self._room.wait(IDLE):
                 return

@@ -13,6 +13,7 @@ from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, St
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.confinement import Confinement
 from penstock.pipeline.durability import assure
 from penstock.pipeline.far import FarLane
 from penstock.pipeline.graph import Graph
@@ -44,6 +45,7 @@ class Engine:
 
     `site` opens the endpoints, `store` keeps state and dead letters, `models` loads a model by its reference.
     `endpoint` may put another endpoint in the place of a declared one (the harness does, and `penstock dev`).
+    `confinement` is a worker's, whose parent wants to know what ends it.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Engine:
         models: Callable[[str], Awaitable[Model]] | None = None,
         clock: Clock | None = None,
         endpoint: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
+        confinement: Confinement | None = None,
     ) -> None:
         self.graph = graph
         self.site = site
@@ -63,6 +66,7 @@ class Engine:
         self.letters = Letters(store, site.group)
         self.outages = Outages(self.clock, self.wake)
         self.metrics = Metrics(self)
+        self.confinement = confinement
         self.stopping = False
         self.ready = False
         self.lanes: list[Lane] = []

@@ -22,6 +22,7 @@ from penstock.stages.helper import Failure
 from penstock.stages.payload import admits_none, decoder, getter, is_mapping, text_of
 
 if TYPE_CHECKING:
+    from penstock.pipeline.confinement import Confinement
     from penstock.pipeline.metrics import Metrics
 
 WAVE = 128
@@ -36,6 +37,7 @@ class Building(Host, Protocol):
 
     outages: Outages
     metrics: Metrics
+    confinement: Confinement | None
     holding: bool
 
     def shut(self) -> bool: ...
@@ -218,6 +220,11 @@ class Lane:
             if not batches:
                 return
             self._take(batches)
+            confinement = self.engine.confinement
+            if confinement is not None and confinement.watching:
+                for batch in batches:
+                    await confinement.run(self, batch)
+                continue
             if not loop:
                 self.feed.add(batches)
                 continue

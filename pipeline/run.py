@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
-from penstock.connectors import Endpoint, Settings, Site
+from penstock.connectors import Batch, Endpoint, Settings, Site
 from penstock.errors import Unavailable
 from penstock.pipeline.admin import Admin, View
+from penstock.pipeline.confinement import Confinement
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.exposition import page
 from penstock.pipeline.graph import Graph
@@ -39,6 +40,7 @@ class Service:
 
     - `worker`: this process's number among those that serve the same pipelines.
     - `endpoint`: puts another endpoint in the place of a declared one.
+    - `confinement`: a worker's, whose parent wants to know what ends it.
 
     Making one raises `ConfigError` where an address is missing.
     """
@@ -50,6 +52,7 @@ class Service:
         *,
         worker: int = 0,
         endpoint: Callable[[Endpoint], Endpoint] = unchanged,
+        confinement: Confinement | None = None,
     ) -> None:
         from penstock.connectors.store import RedisStore
 
@@ -58,8 +61,11 @@ class Service:
         self.engines: list[Engine] = []
         for graph in graphs:
             site = Site(settings, pipeline=graph.name, worker=worker, process=self.site)
-            engine = Engine(graph, site, RedisStore(site), models=predictors.load, endpoint=endpoint)
+            store = RedisStore(site)
+            engine = Engine(graph, site, store, models=predictors.load, endpoint=endpoint, confinement=confinement)
             self.engines.append(engine)
+        if confinement is not None:
+            confinement.opened = self._open
         self.admin = Admin(View(self.problems, self.metrics), settings.process.admin_listen)
         self.ready = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -115,6 +121,9 @@ class Service:
         GCCollector(registry=process)
         registries = [process, *(engine.metrics.registry for engine in self.engines)]
         return page(family for registry in registries for family in registry.collect())
+
+    def _open(self) -> list[Batch]:
+        return [batch for engine in self.engines for lane in engine.lanes for batch in lane.open]
 
     async def _live(self, engine: Engine) -> None:
         await engine.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -15,13 +16,18 @@ from pathlib import Path
 from penstock.connectors import Settings
 from penstock.errors import ConfigError
 from penstock.pipeline.admin import Admin, View
+from penstock.pipeline.confinement import running
 from penstock.pipeline.exposition import labelled, page
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.suspects import Suspects
 
 log = logging.getLogger("penstock")
 
 WORKER = "PENSTOCK_WORKER"
 """In a worker's environment: its number. Its admin port is then a Unix socket that the parent asks."""
+
+FOLDER = "PENSTOCK_WORKER_FOLDER"
+"""In a worker's environment: where its parent and it leave each other notes."""
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
@@ -31,13 +37,20 @@ STEADY = 30.0
 WRONG = 2
 """The exit code of a wrong setting: starting again would change nothing."""
 
+OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP)
+"""Deaths that somebody else has willed (an operator, the kernel that runs out of memory): they accuse no event."""
+
+LOOK = b"\n"
+"""Written to a worker: there are new orders."""
+
 
 class Child:
-    """One worker: its process, and the socket where it tells how it is."""
+    """One worker: its process, the socket where it tells how it is, and the file that says what it had started."""
 
-    def __init__(self, number: int, socket: Path) -> None:
+    def __init__(self, number: int, folder: Path) -> None:
         self.number = number
-        self.socket = socket
+        self.socket = folder / f"worker-{number}.sock"
+        self.started = started(folder, number)
         self.process: asyncio.subprocess.Process | None = None
         self.delay = FIRST_DELAY
         self.over = False
@@ -50,8 +63,9 @@ class Child:
 class Workers:
     """Runs `count` children of one command, and replaces one that dies.
 
-    The children read from a pipe that this process holds, so that they drain and leave when it is gone, however it
-    went. The admin port is this process's own: ready when all workers are, with the metrics of all.
+    The children read from a pipe that this process holds: they drain and leave when it is gone, however it went. A
+    worker that dies of itself was ended by an event, which is looked for (`suspects`, `confinement`). The admin port
+    is this process's own: ready when all workers are, with the metrics of all.
     """
 
     def __init__(self, command: Sequence[str], settings: Settings) -> None:
@@ -59,7 +73,8 @@ class Workers:
         self.settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="penstock-"))
         count = settings.process.workers
-        self.children = [Child(number, self.folder / f"worker-{number}.sock") for number in range(count)]
+        self.children = [Child(number, self.folder) for number in range(count)]
+        self.suspects = Suspects()
         self.admin = Admin(View(self.problems, self.metrics), settings.process.admin_listen)
         self._stopping = asyncio.Event()
         self._wrong: ConfigError | None = None
@@ -75,9 +90,7 @@ class Workers:
         finally:
             self._signal(signal.SIGKILL)
             await self.admin.close()
-            for child in self.children:
-                child.socket.unlink(missing_ok=True)
-            self.folder.rmdir()
+            shutil.rmtree(self.folder, ignore_errors=True)
         if self._wrong is not None:
             raise self._wrong
 
@@ -96,25 +109,42 @@ class Workers:
         while not self._stopping.is_set():
             began = time.monotonic()
             code = await self._once(child)
-            if self._stopping.is_set() or code == 0:
+            # A worker that leaves in good order takes this file along; exit codes are not to be trusted, since any
+            # native code may end the process with one.
+            died = child.started.exists()
+            if self._stopping.is_set() or (code == 0 and not died):
                 break
-            if code == WRONG:
+            if code == WRONG and not died:
                 self._wrong = ConfigError(f"worker {child.number} could not start; it says above why")
                 self._stopping.set()
                 self._signal(signal.SIGTERM)
                 break
+            verdict = self._judge(child, _how(code)) if died and code not in OUTSIDE else ""
             if time.monotonic() - began > STEADY:
                 child.delay = FIRST_DELAY
-            log.error("worker %d ended (%s): starting it again in %.1f s", child.number, _how(code), child.delay)
+            log.error(
+                "worker %d ended (%s): %sstarting it again in %.1f s", child.number, _how(code), verdict, child.delay
+            )
             await self._pause(child)
         child.over = True
+
+    def _judge(self, child: Child, how: str) -> str:
+        """A worker has died of itself: find out which event it was, with the help of all workers."""
+        verdict = self.suspects.judge(running(child.started), how)
+        self.suspects.orders.write(orders(self.folder))
+        for other in self.children:
+            if other.running and other.process is not None and other.process.stdin is not None:
+                other.process.stdin.write(LOOK)
+        return f"{verdict}; "
 
     async def _once(self, child: Child) -> int:
         environment = {
             **os.environ,
             WORKER: str(child.number),
+            FOLDER: str(self.folder),
             "PENSTOCK_ADMIN_LISTEN": str(child.socket),
         }
+        child.started.unlink(missing_ok=True)
         # A session of its own: Ctrl-C reaches this process alone, which passes it on once.
         child.process = await asyncio.create_subprocess_exec(
             *self.command, env=environment, stdin=asyncio.subprocess.PIPE, start_new_session=True
@@ -179,16 +209,28 @@ def _how(code: int) -> str:
         return f"signal {-code}"
 
 
-def when_orphaned(call: Callable[[], None]) -> None:
-    """In a worker: call this when the parent is gone, however it went."""
+def started(folder: Path, number: int) -> Path:
+    """The file of a worker that says what it has started; there from its first breath until it leaves in order."""
+    return folder / f"worker-{number}.started"
+
+
+def orders(folder: Path) -> Path:
+    """The file that says what workers are to do about events that may end them."""
+    return folder / "orders"
+
+
+def attend(look: Callable[[], None], orphaned: Callable[[], None]) -> None:
+    """In a worker: have this called when the parent has new orders, and when it is gone, however it went."""
     loop = asyncio.get_running_loop()
     descriptor = sys.stdin.fileno()
 
     def read() -> None:
-        if not os.read(descriptor, 1):
-            loop.remove_reader(descriptor)
-            log.warning("the parent process is gone")
-            call()
+        if os.read(descriptor, 64):
+            look()
+            return
+        loop.remove_reader(descriptor)
+        log.warning("the parent process is gone")
+        orphaned()
 
     loop.add_reader(descriptor, read)
 

@@ -63,7 +63,7 @@ def test_a_server_killed_and_started_again_has_its_port_and_data(kind: type[Redi
         assert ask(server, "GET river") == b"$6\r\nthames\r\n"
 
 
-@pytest.mark.parametrize("kind", [Kafka, Mosquitto])
+@pytest.mark.parametrize("kind", [pytest.param(Kafka, marks=pytest.mark.slow), Mosquitto])
 def test_a_broker_stops_and_starts_again(kind: type[Server]) -> None:
     with kind() as server:
         server.stop()

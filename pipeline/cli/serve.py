@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +27,8 @@ def run(apps: Apps, log: Log = "human") -> None:
     """Run pipelines against the addresses in the environment (or .env), until SIGTERM or Ctrl-C.
 
     The first signal drains: what is in flight is finished and confirmed. A second one ends at once.
-    PENSTOCK_WORKERS says how many processes share the work.
+    PENSTOCK_WORKERS says how many processes share the work. Where it is set, even to 1, a parent replaces one that
+    dies, and finds the event that ends whoever runs it.
     """
     from penstock.connectors import Settings
     from penstock.pipeline.app import build
@@ -38,7 +40,7 @@ def run(apps: Apps, log: Log = "human") -> None:
     number = os.environ.get(WORKER, "")
     if number.isdigit():
         _worker(graphs, settings, int(number))
-    elif settings.process.workers > 1:
+    elif settings.has("PENSTOCK_WORKERS"):
         _workers(graphs, settings, [*apps, "--log", log])
     else:
         _alone(graphs, settings)
@@ -56,13 +58,20 @@ def _alone(graphs: Sequence[Graph], settings: Settings) -> None:
 
 
 def _worker(graphs: Sequence[Graph], settings: Settings, number: int) -> None:
+    from penstock.pipeline.confinement import Confinement
     from penstock.pipeline.run import Service, on_loop, serve
-    from penstock.pipeline.workers import when_orphaned
+    from penstock.pipeline.workers import FOLDER, attend, orders, started
 
     async def main() -> None:
-        service = Service(graphs, settings, worker=number)
-        when_orphaned(service.stop)
-        await serve(service)
+        folder = Path(os.environ[FOLDER])
+        confinement = Confinement(started(folder, number), orders(folder))
+        confinement.begin()
+        try:
+            service = Service(graphs, settings, worker=number, confinement=confinement)
+            attend(confinement.look, service.stop)
+            await serve(service)
+        finally:
+            confinement.end()
 
     on_loop(main())
 

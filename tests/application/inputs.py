@@ -152,7 +152,8 @@ def through_http(listen: str, folder: Path) -> Outcome:
     assert curl(folder, f"http://{listen}/nowhere", b"{}").status == 404
 
     good = payment("http-ce", "card-ce").encode()
-    assert curl(folder, url, good, headers=attributes(prefix="ce-")).status == 200
+    binary = curl(folder, url, good, headers=attributes(prefix="ce-"))
+    assert binary.status == 200, binary
     structured = post(envelope("http-structured"), "application/cloudevents+json")
     assert structured.status == 200, structured
     outcome.act("http-ce", "http-structured")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -19,8 +18,6 @@ from penstock.connectors import Settings, Site
 from penstock.connectors.mqtt import Mqtt
 from tests.connectors.rig import PATIENCE, Record, until
 from tests.servers import Mosquitto
-
-_numbers = itertools.count()
 
 
 class Outsider:
@@ -82,8 +79,8 @@ class MqttRig:
     def __init__(self, address: str, template: str = "") -> None:
         self.address = address
         self.outsider = Outsider(address)
-        self.number = next(_numbers)
-        self.to = template or f"test/{self.number}/payments"
+        self.name = uuid4().hex[:12]
+        self.to = template or f"test/{self.name}/payments"
         self.heard: list[MQTTMessage] | None = None
         self._stop: Callable[[], None] | None = None
 
@@ -92,7 +89,7 @@ class MqttRig:
         return Mqtt(self.to)
 
     def site(self) -> Site:
-        return Site(Settings({"PENSTOCK_MQTT": self.address}), pipeline=f"demo-{self.number}")
+        return Site(Settings({"PENSTOCK_MQTT": self.address}), pipeline=f"demo-{self.name}")
 
     def binary(self, attributes: Mapping[str, str]) -> dict[str, str]:
         return dict(attributes)

@@ -53,24 +53,38 @@ class TestSink(KeyedSinkContract):
     """A topic as a sink."""
 
 
+@pytest.fixture(scope="module")
+def frail_kafka() -> Iterator[Server]:
+    """A broker that the outages of this file take away and bring back, one after the other."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+async def outage_rig(frail_kafka: Server, client: str) -> AsyncIterator[OutageKafkaRig]:
+    if not frail_kafka.running:  # a test that failed left it so
+        frail_kafka.start()
+    made = OutageKafkaRig(frail_kafka, client)
+    yield made
+    await made.close()
+
+
+@pytest.mark.slow
 class TestSourceOutage(SourceOutageContract):
     """A source whose broker goes away."""
 
     @pytest.fixture
-    async def rig(self, own_kafka: Server, client: str) -> AsyncIterator[OutageKafkaRig]:
-        made = OutageKafkaRig(own_kafka, client)
-        yield made
-        await made.close()
+    async def rig(self, outage_rig: OutageKafkaRig) -> OutageKafkaRig:
+        return outage_rig
 
 
+@pytest.mark.slow
 class TestSinkOutage(SinkOutageContract):
     """A sink whose broker goes away."""
 
     @pytest.fixture
-    async def rig(self, own_kafka: Server, client: str) -> AsyncIterator[OutageKafkaRig]:
-        made = OutageKafkaRig(own_kafka, client)
-        yield made
-        await made.close()
+    async def rig(self, outage_rig: OutageKafkaRig) -> OutageKafkaRig:
+        return outage_rig
 
 
 # -- starting ----------------------------------------------------------------------------------------------------------
@@ -154,6 +168,7 @@ async def test_what_is_fenced_and_not_started_goes_to_the_next_owner(kafka_addre
             assert all(batch.fenced == (batch.partition.number == number) for batch in batches)
 
 
+@pytest.mark.slow
 async def test_not_receiving_for_long_keeps_the_partitions(kafka_address: str, client: str) -> None:
     """Backpressure beyond the time after which the group takes a silent member for stuck."""
     rig = KafkaRig(kafka_address, client, settings={**QUICK, "PENSTOCK_KAFKA_POLL_INTERVAL": "4s"})
@@ -251,6 +266,7 @@ def guarded_kafka() -> Iterator[Server]:
         yield server
 
 
+@pytest.mark.slow
 async def test_the_password_opens_and_a_wrong_one_is_a_mistake_of_the_settings(guarded_kafka: Server) -> None:
     for client in CLIENTS:
         variables = {

@@ -91,7 +91,7 @@ async def foreign(rig: MqttRig, topic: str, value: str, *options: str) -> None:
 
 class TestWhatArrives:
     async def test_a_foreign_client_and_captures(self, rig: MqttRig) -> None:
-        base = f"plants/{rig.number}"
+        base = f"plants/{rig.name}"
         async with opened(Mqtt(base + "/{plant}/machines/{machine}"), rig.site()) as source:
             await foreign(rig, f"{base}/p1/machines/m 7", '{"n": 1}')
             [taken] = await take(source, 1)
@@ -113,7 +113,7 @@ class TestWhatArrives:
             taken.settle()
 
     async def test_wildcards(self, rig: MqttRig) -> None:
-        base = f"any/{rig.number}"
+        base = f"any/{rig.name}"
         async with opened(Mqtt(base + "/+/x/#"), rig.site()) as source:
             for topic in ("a/x", "a/y", "b/x/1/2"):
                 await foreign(rig, f"{base}/{topic}", topic)
@@ -124,7 +124,7 @@ class TestWhatArrives:
                 record.settle()
 
     async def test_an_empty_level_fills_no_field(self, rig: MqttRig) -> None:
-        base = f"empty/{rig.number}"
+        base = f"empty/{rig.name}"
         async with opened(Mqtt(base + "/{card}"), rig.site()) as source:
             await foreign(rig, base + "/", "{}")
             [taken] = await take(source, 1)
@@ -265,7 +265,7 @@ class TestConfirming:
 
     async def test_workers_share_a_topic(self, rig: MqttRig) -> None:
         settings = Settings({"PENSTOCK_MQTT": rig.address, "PENSTOCK_WORKERS": "2"})
-        sites = [Site(settings, pipeline=f"shared-{rig.number}", worker=worker) for worker in (0, 1)]
+        sites = [Site(settings, pipeline=f"shared-{rig.name}", worker=worker) for worker in (0, 1)]
         async with opened(rig.endpoint, sites[0]) as one, opened(rig.endpoint, sites[1]) as other:
             await rig.produce([Record(b"%d" % number) for number in range(100)])
             taken: list[Taken] = []
@@ -430,7 +430,7 @@ class TestSettings:
             with pytest.raises(Unavailable, match="CERTIFICATE_VERIFY_FAILED"):
                 await untrusted.open()
             settings = Settings({"PENSTOCK_MQTT": f"mqtts://localhost:{port}?ssl_ca={certificate}"})
-            async with opened(rig.endpoint, Site(settings, pipeline=f"tls-{rig.number}")) as source:
+            async with opened(rig.endpoint, Site(settings, pipeline=f"tls-{rig.name}")) as source:
                 values = [b"%d" % number * 3000 for number in range(200)]
                 await rig.produce([Record(value) for value in values])
                 taken = await take(source, 200)

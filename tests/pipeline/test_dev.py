@@ -77,6 +77,7 @@ def test_killed_and_started_again_it_has_lost_nothing(tmp_path: Path) -> None:
         assert dev.stop() == 0
 
 
+@pytest.mark.slow
 def test_topics_of_mqtt_are_followed_with_wildcards(tmp_path: Path) -> None:
     app = topics_app(tmp_path)
     with Running("dev", app, folder=tmp_path) as dev:
@@ -92,6 +93,7 @@ def test_topics_of_mqtt_are_followed_with_wildcards(tmp_path: Path) -> None:
             assert (found["topic"], found["data"]["customer"]) == ("confirmed/c7", "c7")
 
 
+@pytest.mark.slow
 def test_two_of_them_do_not_share_a_folder(tmp_path: Path) -> None:
     app = http_app(tmp_path)
     with Running("dev", app, folder=tmp_path) as dev:
@@ -108,6 +110,7 @@ def test_what_has_an_address_is_not_embedded(tmp_path: Path, redis_address: str)
         assert not (tmp_path / ".penstock" / "valkey").exists()
 
 
+@pytest.mark.slow
 def test_tail_needs_it_to_run(tmp_path: Path) -> None:
     app = topics_app(tmp_path)
     with Running("dev", app, folder=tmp_path) as dev:

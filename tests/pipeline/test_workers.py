@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -15,6 +16,7 @@ from penstock.connectors import Http, Kafka, Reply
 from penstock.pipeline.exposition import labelled, page
 from penstock.pipeline.workers import warn_of_order
 from tests.pipeline.process import Running, get, http_app, post, run
+from tests.pipeline.test_run import SLOW
 
 ORDER = '{"id": "o1", "customer": "c1", "amount": 21}'
 
@@ -39,6 +41,7 @@ def test_they_share_a_port_and_the_parent_tells_of_all(tmp_path: Path, redis_add
         assert running.stop() == 0
 
 
+@pytest.mark.slow
 def test_one_that_dies_is_replaced(tmp_path: Path, redis_address: str) -> None:
     with Running("run", http_app(tmp_path), folder=tmp_path, settings=two(redis_address)) as running:
         running.ready()
@@ -52,6 +55,7 @@ def test_one_that_dies_is_replaced(tmp_path: Path, redis_address: str) -> None:
         assert running.stop() == 0
 
 
+@pytest.mark.slow
 def test_they_end_when_their_parent_is_killed(tmp_path: Path, redis_address: str) -> None:
     with Running("run", http_app(tmp_path), folder=tmp_path, settings=two(redis_address)) as running:
         running.ready()
@@ -60,6 +64,32 @@ def test_they_end_when_their_parent_is_killed(tmp_path: Path, redis_address: str
         _, alive = psutil.wait_procs(children, timeout=60)
         assert alive == []
         assert "the parent process is gone" in running.text
+
+
+@pytest.mark.slow
+def test_a_signal_drains_them_and_a_second_one_ends_them(tmp_path: Path, redis_address: str) -> None:
+    (tmp_path / "slow.py").write_text(SLOW)
+    with (
+        Running("run", "slow.py", folder=tmp_path, settings=two(redis_address)) as running,
+        ThreadPoolExecutor() as pool,
+    ):
+        running.ready()
+        answer = pool.submit(post, running.url("/slow"), '{"id": "short"}')
+        running.says("taken")
+        assert running.stop() == 0
+        assert answer.result() == (200, '{"id":"short"}')
+    with (
+        Running("run", "slow.py", folder=tmp_path, settings=two(redis_address)) as running,
+        ThreadPoolExecutor() as pool,
+    ):
+        running.ready()
+        pool.submit(post, running.url("/slow"), '{"id": "long"}')
+        running.says("taken")
+        children = [psutil.Process(pid) for pid in workers(running)]
+        running.process.send_signal(signal.SIGTERM)
+        running.says("stopping 2 workers")
+        assert running.stop() == 1
+        assert psutil.wait_procs(children, timeout=10)[1] == []
 
 
 def test_a_wrong_setting_ends_all_of_them(tmp_path: Path, redis_address: str) -> None:

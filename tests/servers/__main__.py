@@ -36,14 +36,14 @@ def main(arguments: list[str]) -> int:
             make, names = KINDS[kind]
             server = stack.enter_context(make())
             addresses.update(dict.fromkeys(names, server.address))
-        for name, address in addresses.items():
-            print(f"{name}={address}", flush=True)
-        if command:
-            return subprocess.run(command, env={**os.environ, **addresses}, check=False).returncode
         try:
+            for name, address in addresses.items():
+                print(f"{name}={address}", flush=True)
+            if command:
+                return subprocess.run(command, env={**os.environ, **addresses}, check=False).returncode
             signal.pause()
         except KeyboardInterrupt:
-            return 0
+            return 130 if command else 0
     return 0
 
 
