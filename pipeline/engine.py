@@ -226,11 +226,12 @@ class Engine:
             log.error("a failure could not be dealt with", exc_info=task.exception())
 
     def shut(self) -> bool:
-        """Whether nothing new may start: an outage, too many unconfirmed actions, too many events in trouble."""
+        """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys."""
         self._was_shut = (
             bool(self.outages.down)
             or sum(box.unsettled for box in self.outboxes.values()) > UNCONFIRMED
             or sum(lane.trouble.flights for lane in self.lanes) > TROUBLED
+            or any(lane.full for lane in self.lanes)
         )
         return self._was_shut
 
@@ -324,7 +325,6 @@ class Engine:
     def _undelivered(self, where: str, message: Message, error: BaseException) -> None:
         lane = next((lane for lane in self.lanes if message.batch in lane.open), self.lanes[0])
         lane.trouble.undelivered(message, where, error)
-        lane.unhold(message)
 
     # -- seen from outside ---------------------------------------------------------------------------------------
 

@@ -134,6 +134,11 @@ class Feed:
                 future.set_result(None)
 
     @property
+    def full(self) -> bool:
+        """Whether as many events wait behind keys in flight as may."""
+        return self.parked >= PARKED
+
+    @property
     def idle(self) -> int:
         """How many slots wait for work."""
         return len(self._idle)

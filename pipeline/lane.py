@@ -290,6 +290,11 @@ class Lane:
             await (self.program.timed if self._number % TIMED_EVERY == 1 else self.program.run)(rows)
 
     @property
+    def full(self) -> bool:
+        """Whether a loop has as many events behind keys in flight as may be; the other forms' feeds see to that."""
+        return self.program.form == "loop" and self.feed.full
+
+    @property
     def quiet(self) -> bool:
         """Whether no event is running: what is here waits for the outside, for a moment, or behind such an event."""
         feed = self.feed

@@ -97,6 +97,8 @@ class Outbox:
             self.unsettled -= len(messages)
             for message in messages:
                 self.undelivered(message, error)
+                if not self.sink.ordered:
+                    self.unheld(message)
             self.relieved()
 
     def _hold(self, messages: Sequence[Message], error: Unavailable) -> None:

@@ -198,7 +198,9 @@ class Trouble:
         for one in flight.parts:
             if one.found.node == found.node and one.found.path == found.path:
                 one.attempts = part.attempts + (0 if isinstance(one.error, Unavailable) else 1)
-        if isinstance(part.error, Unavailable) and not any(isinstance(one.error, Unavailable) for one in flight.parts):
+        if isinstance(part.error, Unavailable) and not any(
+            isinstance(one.error, Unavailable) and one.error.dependency == part.error.dependency for one in flight.parts
+        ):
             self.outages.clear(part.error.dependency)
         flight.open -= 1
         self._decide(flight)
@@ -217,14 +219,18 @@ class Trouble:
     async def keep(self, flight: Flight, letter: Letter) -> None:
         """Write the dead letter; in an outage of the store, wait for it however long that takes."""
         stage = letter.stage
+        waited = ""
         while True:
             try:
                 letter = await self.host.letters.write(letter, flight.batch)
                 break
             except Unavailable as outage:
+                waited = outage.dependency
                 back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self.outages.hold(outage.dependency, outage, lambda back=back: back.done() or back.set_result(None))  # type: ignore[misc]
                 await back
+        if waited:
+            self.outages.clear(waited)
         flight.letters.append(letter.id)
         log.warning("event %s is kept as dead letter %s: %s: %s", letter.event, letter.id, stage, letter.reason)
         if flight.batch.waited:

@@ -29,11 +29,14 @@ from penstock import (
     call,
     merge,
 )
-from penstock.connectors import Message
+from penstock.connectors import Message, Settings, Site
 from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.topics import Topics
 from penstock.models.prediction import Prediction
+from penstock.pipeline.clock import ManualClock
+from penstock.pipeline.engine import Engine
 from penstock.pipeline.harness import harness
-from tests.pipeline.doubles import Asking, Memory, bench, scripted
+from tests.pipeline.doubles import Asking, Bench, Memory, bench, scripted
 
 FORMS = ("loop", "wave", "slot")
 
@@ -505,6 +508,47 @@ async def test_a_sink_without_order_holds_the_key_until_it_confirms(form: str) -
         assert [message.id for message in sink.taken] == ["1/pass", "3/pass", "2/pass", "4/pass"]
 
 
+async def test_a_sink_that_keeps_order_lets_no_key_go_that_another_one_holds(form: str) -> None:
+    held, waiting = scripted("http", lambda message: "wait", ordered=False)
+    refusing, _ = scripted("kafka", lambda message: Undeliverable("too large"))
+    made, stream = pipeline(form)
+    stream.act(lambda step: step.id, to=held, stage="hold")
+    stream.filter(lambda step: step.id == 1, stage="once").act(lambda step: step.id, to=refusing, stage="refused")
+    async with bench(made) as b:
+        b.topic("in").extend(encoded(Step(1, "k"), Step(2, "k"), Step(3, "other")))
+        await b.until(lambda: b.engine.letters.written == 1 and len(waiting.taken) == 2)
+        assert [message.id for message in waiting.taken] == ["1/hold", "3/hold"]
+        waiting.release()
+        await b.until(lambda: len(waiting.waiting) == 1)
+        waiting.release()
+        await b.until(lambda: b.confirmed("in") == 3)
+
+
+async def test_a_key_that_waits_for_long_stops_the_reading(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.pipeline.feed.PARKED", 100)
+    made, stream = pipeline(form, retry=Retries(attempts=2, first="1s", longest="1s"))
+    failed: list[int] = []
+
+    def once(step: Step) -> int:
+        if not failed:
+            failed.append(step.id)
+            raise ValueError("once")
+        return step.id
+
+    stream.act(once, to=Memory("out"))
+    clock, site = ManualClock(), Site(Settings({}), pipeline="steps")
+    b = Bench(Engine(made.build(), site, MemoryStore(), clock=clock), Topics.of(site), site)
+    async with b:
+        b.topic("in").extend(encoded(*(Step(number, "k") for number in range(20_000))))
+        await b.until(lambda: b.engine.lanes[0].feed.full)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert b.engine.lanes[0].feed.parked <= 100 + 1024
+        clock.advance(2.0)
+        await b.until(lambda: b.confirmed("in") == 20_000)
+        assert [msgspec.json.decode(one.value) for one in b.topic("out").entries()] == list(range(20_000))
+
+
 @pytest.mark.parametrize("slow", ["wave", "slot"])
 async def test_an_outage_of_the_store_holds_events_and_goes_on_by_itself(slow: str) -> None:
     down = [True]
@@ -539,6 +583,20 @@ class BrokenStore(MemoryStore):
         if self.broken:
             raise Unavailable("store", "gone")
         return await super().append(stream, entry, id=id)
+
+
+async def test_once_a_dead_letter_is_written_everything_goes_on(form: str) -> None:
+    """Nothing else has asked the store, so it is the letter that finds out."""
+    made, stream = pipeline(form)
+    stream.act(lambda step: step.id, to=Memory("out"), stage="pass")
+    store = BrokenStore()
+    async with bench(made, store=store) as b:
+        b.topic("in").extend([b"{bad"])
+        await b.until(lambda: "store" in b.engine.outages.down)
+        store.broken = False
+        await b.until(lambda: not b.engine.outages.down)
+        b.topic("in").extend(encoded(Step(1, "k")))
+        await b.until(lambda: b.confirmed("in") == 2)
 
 
 async def test_a_dead_letter_waits_for_the_store(form: str) -> None:
