@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,6 +15,8 @@ from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
+
+log = logging.getLogger("penstock.redis")
 
 FIRST_WAIT, LONGEST_WAIT = 0.05, 2.0
 """Seconds between attempts to connect; doubled from the first to the longest, less a random half."""
@@ -188,16 +191,25 @@ class Connection:
             self._connecting = self._loop.create_task(self._reconnect())
 
     async def _reconnect(self) -> None:
-        deadline = self._loop.time() + self._patience
+        lost = self._loop.time()
+        deadline = lost + self._patience
         while True:
             await asyncio.sleep(self._pause * (1.0 - random.random() / 2.0))
             self._pause = min(LONGEST_WAIT, max(FIRST_WAIT, self._pause * 2.0))
+            before = self.problem
             try:
-                return await self._connect()
+                await self._connect()
             except Unavailable as error:
                 self.problem = error.reason
             except ConfigError as error:
                 self.problem = str(error)
+            else:
+                if before is not None:
+                    log.warning("%s: %s answers again, after %.1f s", self.name, self.where, self._loop.time() - lost)
+                return
+            if before is None:
+                # Said here too: where every question has a default, nothing else would tell of it.
+                log.warning("%s: the connection is lost and tried again (%s)", self.name, self.problem)
             if self._loop.time() >= deadline:
                 self._down = True
                 self._fail_waiting()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import CONNECT, Outlet, legal
 from penstock.connectors.kafka_confluent_client import PROBE, connection, final_errors
+from penstock.connectors.kafka_oversized import Oversized
 from penstock.connectors.kafka_record import headers, stamp
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
@@ -52,6 +53,8 @@ class ConfluentProducer:
         self._outstanding = 0
         self._broken = ""
         self._refused = ""
+        self._final: frozenset[int] = frozenset()
+        self._sizes: tuple[int, ...] = ()
 
     async def open(self) -> None:
         async with self._opening:
@@ -61,6 +64,7 @@ class ConfluentProducer:
 
             self._loop = asyncio.get_running_loop()
             self._final = final_errors()
+            self._sizes = (ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.RECORD_LIST_TOO_LARGE)
             producer = self._make()
             try:
                 await self._loop.run_in_executor(None, partial(producer.list_topics, timeout=CONNECT))
@@ -144,7 +148,8 @@ class ConfluentProducer:
     def _meaning(self, message: Message, error: ck.KafkaError) -> PenstockError:
         # A name that is no topic's is answered in several ways, some of which sound like an outage.
         if error.code() in self._final or not legal(message.to):
-            return Undeliverable(f"Kafka refused the action for {message.to!r}: {error.str()}")
+            kind = Oversized if error.code() in self._sizes else Undeliverable
+            return kind(f"Kafka refused the action for {message.to!r}: {error.str()}")
         return Unavailable("kafka", f"topic {message.to!r}: {error.str()}")
 
     # -- the loop's turns ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import CONNECT, Outlet
+from penstock.connectors.kafka_oversized import Oversized
 from penstock.connectors.kafka_python_client import connected, library
 from penstock.connectors.kafka_record import headers, stamp
 from penstock.errors import PenstockError, Unavailable, Undeliverable
@@ -53,6 +54,7 @@ class PythonProducer:
         self._outcomes: deque[tuple[Message, Exception | None]] = deque()
         self._signalled = False
         self._leaving = threading.Event()
+        self._broken = threading.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._heard = 0.0
 
@@ -149,7 +151,32 @@ class PythonProducer:
         while (item := self._queue.get()) is not None:
             now = time.time()
             for message in item[0]:
+                if self._broken.is_set():
+                    producer = self._renew(producer)
                 self._produce(producer, message, now)
+
+    def _renew(self, producer: Any) -> Any:
+        """The client takes one refused batch for its own end: go on with another, to which what failed comes again."""
+        log.warning("kafka producer: made anew after a batch was refused for its size")
+        try:
+            producer.flush(CONNECT)  # so that all it had has come out, and nothing of it is sent twice
+        except Exception as error:
+            log.debug("kafka producer: %s", error)
+        producer.close(timeout=0)
+        self._broken.clear()
+        while not self._leaving.is_set():
+            try:
+                self._producer = self._make()
+                break
+            except PenstockError as error:
+                self.problem = f"kafka: {error}"
+                self._leaving.wait(1.0)
+        return self._producer
+
+    def _failed(self, producer: Any, message: Message, error: Exception) -> None:
+        if producer is self._producer and isinstance(error, library("kafka.errors").MessageSizeTooLargeError):
+            self._broken.set()
+        self._ended(message, error)
 
     def _produce(self, producer: Any, message: Message, now: float) -> None:
         errors = library("kafka.errors")
@@ -165,7 +192,7 @@ class PythonProducer:
                 self._ended(message, error)
                 return
             future.add_callback(lambda _: self._ended(message, None))
-            future.add_errback(lambda error: self._ended(message, error))
+            future.add_errback(lambda error: self._failed(producer, message, error))
             return
 
     def _ended(self, message: Message, error: Exception | None) -> None:
@@ -181,8 +208,6 @@ class PythonProducer:
 def _meaning(message: Message, error: Exception) -> PenstockError:
     errors = library("kafka.errors")
     final = (
-        errors.MessageSizeTooLargeError,
-        errors.RecordListTooLargeError,
         errors.InvalidTopicError,
         errors.CorruptRecordError,
         errors.InvalidRecordError,
@@ -190,6 +215,8 @@ def _meaning(message: Message, error: Exception) -> PenstockError:
         ValueError,
         TypeError,
     )
+    if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
+        return Oversized(f"Kafka refused the action for {message.to!r}: {type(error).__name__}: {error}")
     if isinstance(error, final):
         return Undeliverable(f"Kafka refused the action for {message.to!r}: {type(error).__name__}: {error}")
     return Unavailable("kafka", f"topic {message.to!r}: {type(error).__name__}: {error}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import Outlet, Producer
+from penstock.connectors.kafka_oversized import Halving
 from penstock.connectors.protocol import Settled
 from penstock.errors import PenstockError
 
@@ -26,6 +27,7 @@ class KafkaSink:
         self.name = name
         self.producer = producer
         self._outlet = Outlet(self._report)
+        self._halving = Halving(lambda messages: producer.send(messages, self._outlet))
         self._settled: Settled | None = None
         self._outstanding = 0
         self._idle: asyncio.Future[None] | None = None
@@ -41,9 +43,10 @@ class KafkaSink:
     def send(self, messages: Sequence[Message]) -> None:
         if messages:
             self._outstanding += len(messages)
-            self.producer.send(messages, self._outlet)
+            self._halving.send(messages)
 
     def _report(self, delivered: Sequence[Message], failed: Sequence[tuple[Message, PenstockError]]) -> None:
+        failed = self._halving.came_out(delivered, failed)
         self._outstanding -= len(delivered) + len(failed)
         if self._settled is not None:
             if delivered:

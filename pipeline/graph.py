@@ -192,6 +192,18 @@ class Graph:
     def node(self, number: int) -> Node:
         return self.nodes[number]
 
+    def retries(self, number: int, part: str = "") -> Retries:
+        """How a stage is tried again: as it says itself, else as its function says, else as the pipeline does.
+
+        `part` names the function of a stage that has several: what an enrich adds, `features`, `fallback`.
+        """
+        node = self.nodes[number]
+        if isinstance(node, Enrich):
+            own = getattr(dict(node.items).get(part), "retry", None)
+        else:
+            own = node.retry or getattr(getattr(node, part or "function", None), "retry", None)
+        return own or self.retry
+
     def consumers(self, number: int) -> tuple[Node, ...]:
         """The stages that consume what this one emits."""
         return tuple(node for node in self.nodes if number in node.inputs)

@@ -22,6 +22,7 @@ from penstock.pipeline.engine import Engine, Model
 from penstock.pipeline.graph import Forward
 from penstock.pipeline.letters import Letter
 from penstock.pipeline.place import has_positions, place
+from penstock.pipeline.shared import guarded
 from penstock.pipeline.stands import Answers, Inlet, KeptLetters, Loop, Outlet, Record, Stand
 from penstock.pipeline.stubs import stubbed
 from penstock.stages.payload import encode
@@ -77,7 +78,7 @@ class Harness:
         start: datetime | float,
     ) -> None:
         self.clock = ManualClock(start.timestamp() if isinstance(start, datetime) else start)
-        self.graph = stubbed(pipeline.build(), stub)
+        self.graph = guarded(stubbed(pipeline.build(), stub))
         self.store = MemoryStore(self.clock.time)
         self.messages: list[Message] = []
         self._stands: dict[str, Stand] = {}

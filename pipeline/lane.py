@@ -18,7 +18,7 @@ from penstock.pipeline.program import Program
 from penstock.pipeline.trouble import Flight, Host, Trouble
 from penstock.pipeline.verdict import fatal
 from penstock.stages.act import Sent
-from penstock.stages.helper import Failure
+from penstock.stages.helper import Failure, together
 from penstock.stages.payload import admits_none, decoder, getter, is_mapping, text_of
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Lane:
         self.key_of = _by_partition if graph.order == "partition" else keys_of(graph.order, get, str(source.key))
         self.identity = getter(source.identity, mapping) if source.identity is not None else None
         self.time = getter(source.time, mapping) if source.time is not None else None
-        self.trouble = Trouble(engine, engine.outages, self.finish, slots=graph.concurrency)
+        self.trouble = Trouble(engine, engine.outages, self.finish, fresh=self.fresh, slots=graph.concurrency)
         self.feed = Feed(engine.shut, room=graph.concurrency)
         self.counts = [0] * len(graph.nodes)
         self.received = 0
@@ -92,6 +92,7 @@ class Lane:
             "fatal": fatal,
             "gather": asyncio.gather,
             "mark": Marks(self.source, self._declared),
+            "together": together,
             "key_of": self.key_of,
             "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),
             "now": self.engine.clock.monotonic,
@@ -114,6 +115,13 @@ class Lane:
         if admits_none(self.source.schema):
             return None
         raise BadEvent("the record has no value (a tombstone), and the schema does not admit None", status=422)
+
+    def fresh(self, batch: Batch, index: int) -> Any:
+        """The payload of a record decoded once more: what a failed try did to the first one is not in it."""
+        value = batch.values[index]
+        if value.__class__ is not bytes:
+            return value
+        return self.decode(value, batch, index) if self.captured else self.decode(value)
 
     def identify(self, batch: Batch, index: int, payload: Any) -> str:
         """What the ids of the event's actions begin with: the declared field, else its position."""

@@ -74,11 +74,13 @@ _COUNTERS = {
     "repeated": "Actions of repeated events, sent again as they were kept, by sink",
     "filtered": "Events dropped on purpose, by stage",
     "failures": "Tries that failed, by stage",
-    "retries": "Tries that will be made again",
+    "retries": "Tries that failed and are made again, by stage",
     "dead_letters": "Dead letters written, by the stage that failed",
 }
 _GAUGES = {
     "in_flight": "Events received and not finished, by source",
+    "waiting": "Events that wait now to be tried again, by stage",
+    "troubled": "Events that failed and have no outcome yet, by source",
     "unconfirmed": "Actions handed to a sink and not confirmed, by sink",
     "lag": "Records waiting at the origin, by source",
     "outage": "1 for each dependency that does not answer",

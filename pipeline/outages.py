@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
@@ -44,6 +45,12 @@ class Outages:
             delay = self._delay.get(dependency, FIRST_PROBE)
             self._delay[dependency] = min(delay * 2, LONGEST_PROBE)
             self.clock.call_later(delay, lambda: self._probe(dependency))
+
+    async def over(self, error: Unavailable) -> None:
+        """Wait until the dependency is back, or it is this work's turn to find out."""
+        back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.hold(error.dependency, error, lambda: None if back.done() else back.set_result(None))
+        await back
 
     def clear(self, dependency: str) -> None:
         """The dependency answered."""

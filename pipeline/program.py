@@ -10,17 +10,22 @@ from typing import Any
 
 from penstock.pipeline.code import FORMS, At, Form, Point, Slot, Text, form_of
 from penstock.pipeline.graph import Graph, Node, Source
+from penstock.stages.helper import Failure
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where something raised: the stage, and the values it had been given."""
+    """Where something raised: the stage, and the values it had been given.
+
+    `part` names the function of a stage that has several; `origin` is the source's own payload.
+    """
 
     node: int
     payload: Any
     scope: tuple[tuple[str, Any], ...]
     path: tuple[int, ...]
     origin: Any = None
+    part: str = ""
 
 
 class Program:
@@ -69,8 +74,9 @@ class Program:
         if point is None:
             return Found(self.source.id, None, (), (), values.get("v0"))
         path = tuple(int(step) if step.isdigit() else int(values[step]) for step in point.path)
-        scope = tuple((name, values.get(variable)) for name, variable in point.scope)
-        return Found(point.node, values.get(point.payload), scope, path, values.get("v0"))
+        scope = [(name, values.get(variable)) for name, variable in point.scope]
+        answered = tuple((name, value) for name, value in scope if value.__class__ is not Failure)
+        return Found(point.node, values.get(point.payload), answered, path, values.get("v0"), point.part)
 
     def _write(self, *, timed: bool) -> Text:
         return FORMS[self.form](self.graph, self.source, timed=timed, holding=self.holding).write()

@@ -16,13 +16,17 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
     events = {lane.source.stage: lane.received for lane in engine.lanes}
     filtered: dict[str, float] = {}
     failures: dict[str, float] = {}
+    retries: dict[str, float] = {}
+    waiting: dict[str, float] = {}
     for lane in engine.lanes:
         for node in engine.graph:
             if lane.counts[node.id]:
                 name = node.stage or f"{node.kind} {node.id}"
                 filtered[name] = filtered.get(name, 0) + lane.counts[node.id]
-        for stage, count in lane.trouble.failures.items():
-            failures[stage] = failures.get(stage, 0) + count
+        trouble = lane.trouble
+        for into, counts in ((failures, trouble.failures), (retries, trouble.retries), (waiting, trouble.waiting)):
+            for stage, count in counts.items():
+                into[stage] = into.get(stage, 0) + count
     lags = {address: source.lag() for address, (_, source) in engine.sources.items()}
     store = _told(engine.store)
     models = {ref: _told(predictor) for ref, (predictor, _) in engine.models.items()}
@@ -32,7 +36,9 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "repeated": {address: box.repeated for address, box in engine.outboxes.items() if isinstance(box, Keeping)},
         "filtered": filtered,
         "failures": failures,
-        "retries": {engine.graph.name: sum(lane.trouble.retries for lane in engine.lanes)},
+        "retries": retries,
+        "waiting": waiting,
+        "troubled": {lane.source.stage: lane.trouble.flights for lane in engine.lanes},
         "dead_letters": dict(engine.letters.by_stage),
         "in_flight": {lane.source.stage: lane.in_flight for lane in engine.lanes},
         "unconfirmed": {address: box.unsettled for address, box in engine.outboxes.items()},

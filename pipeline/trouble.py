@@ -18,20 +18,24 @@ from penstock.errors import BadEvent, Unavailable, Undeliverable
 from penstock.pipeline.clock import Clock
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters import Letter, Letters, as_text, users_line
+from penstock.pipeline.lines import Lines
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Found, Program
-from penstock.pipeline.verdict import fatal, kinds, reason_of, refusal
+from penstock.pipeline.verdict import fatal, kinds, moment, reason_of, refusal
 from penstock.stages.act import parts_of
 from penstock.stages.outcome import Reject, Retries, Retry
 from penstock.stages.payload import refused, text_of
-
-log = logging.getLogger("penstock")
 
 
 class Part:
     """One place in which an event failed, and how often it has."""
 
     __slots__ = ("attempts", "error", "found")
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What its attempts are counted for: a function of a stage, for one child of the event."""
+        return self.found.node, self.found.path, self.found.part
 
     def __init__(self, found: Found, error: BaseException) -> None:
         self.found = found
@@ -72,15 +76,27 @@ class Host(Protocol):
 class Trouble:
     """Failures of one source's events."""
 
-    def __init__(self, host: Host, outages: Outages, finish: Callable[[Flight], None], *, slots: int) -> None:
+    def __init__(
+        self,
+        host: Host,
+        outages: Outages,
+        finish: Callable[[Flight], None],
+        *,
+        fresh: Callable[[Batch, int], Any],
+        slots: int,
+    ) -> None:
         self.host = host
         self.outages = outages
         self.finish = finish
+        self.fresh = fresh
         self.program: Program | None = None
         self.room = asyncio.Semaphore(slots)
         self.flights = 0
-        self.retries = 0
+        self.retries: dict[str, int] = defaultdict(int)
+        self.waiting: dict[str, int] = defaultdict(int)
         self.failures: dict[str, int] = defaultdict(int)
+        self._tried = Lines(host.clock)
+        self._given_up = Lines(host.clock, logging.WARNING)
 
     # -- called by the written functions -------------------------------------------------------------------------
 
@@ -149,18 +165,31 @@ class Trouble:
         elif self._final(part, retries) or (self.host.stopping and flight.batch.waited):
             self.host.spawn(self._kept(flight, part))
         else:
-            delay = error.after if isinstance(error, Retry) else retries.delay(part.attempts, random.random())
-            self.retries += 1
-            log.info(
-                "event %s failed in %s (try %d of %d, %s): again in %.3f s",
+            self._later(flight, part, retries)
+
+    def _later(self, flight: Flight, part: Part, retries: Retries) -> None:
+        """Try again when the wait is over; meanwhile nothing is held but the event's key."""
+        error, stage = part.error, self._stage(part)
+        delay = error.after if isinstance(error, Retry) else retries.delay(part.attempts, random.random())
+        self.retries[stage] += 1
+        self.waiting[stage] += 1
+        if self._tried.may(f"failed in {stage} and are tried again"):
+            self._tried.tell(
+                "event %s failed in %s (try %d of %d, %s): again in %.3f s, at %s",
                 self.host.event_id(flight.batch, flight.index, flight.payload),
-                self._stage(part),
+                stage,
                 part.attempts,
                 retries.attempts,
                 reason_of(error),
                 delay,
+                moment(self.host.clock.time() + delay),
             )
-            self.host.clock.call_later(delay, lambda: self._again(flight, part))
+
+        def again() -> None:
+            self.waiting[stage] -= 1
+            self._again(flight, part)
+
+        self.host.clock.call_later(delay, again)
 
     def _final(self, part: Part, retries: Retries) -> bool:
         error = part.error
@@ -169,7 +198,7 @@ class Trouble:
         return not isinstance(error, (Retry, *kinds(retries))) or part.attempts >= retries.attempts
 
     def _retries(self, part: Part) -> Retries:
-        return self.host.graph.node(part.found.node).retry or self.host.graph.retry
+        return self.host.graph.retries(part.found.node, part.found.part)
 
     def _again(self, flight: Flight, part: Part) -> None:
         self.host.spawn(self._resume(flight, part))
@@ -183,20 +212,19 @@ class Trouble:
             return
         run = self.program.resume(found)
         values = [value for _, value in found.scope]
-        async with self.room:
-            await run(
-                flight,
-                flight.batch,
-                flight.index,
-                flight.payload,
-                flight.key,
-                flight.out,
-                found.payload,
-                *values,
-                *found.path,
-            )
+        origin, given = flight.payload, found.payload
+        try:
+            if given is found.origin:  # what failed may have changed it before
+                origin = given = self.fresh(flight.batch, flight.index)
+        except Exception as error:
+            flight.parts.append(Part(found, error))
+        else:
+            async with self.room:
+                await run(
+                    flight, flight.batch, flight.index, origin, flight.key, flight.out, given, *values, *found.path
+                )
         for one in flight.parts:
-            if one.found.node == found.node and one.found.path == found.path:
+            if one.place == part.place:
                 one.attempts = part.attempts + (0 if isinstance(one.error, Unavailable) else 1)
         if isinstance(part.error, Unavailable) and not any(
             isinstance(one.error, Unavailable) and one.error.dependency == part.error.dependency for one in flight.parts
@@ -219,20 +247,22 @@ class Trouble:
     async def keep(self, flight: Flight, letter: Letter) -> None:
         """Write the dead letter; in an outage of the store, wait for it however long that takes."""
         stage = letter.stage
-        waited = ""
+        met: Unavailable | None = None
         while True:
             try:
                 letter = await self.host.letters.write(letter, flight.batch)
                 break
-            except Unavailable as outage:
-                waited = outage.dependency
-                back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                self.outages.hold(outage.dependency, outage, lambda back=back: back.done() or back.set_result(None))  # type: ignore[misc]
-                await back
-        if waited:
-            self.outages.clear(waited)
+            except Exception as error:
+                # Whatever the reason: an event that has no letter has no outcome, so it waits for one.
+                met = error if isinstance(error, Unavailable) else Unavailable("dead letters", reason_of(error))
+                await self.outages.over(met)
+        if met is not None:
+            self.outages.clear(met.dependency)
         flight.letters.append(letter.id)
-        log.warning("event %s is kept as dead letter %s: %s: %s", letter.event, letter.id, stage, letter.reason)
+        if self._given_up.may(f"failed in {stage} and are kept as dead letters"):
+            self._given_up.tell(
+                "event %s is kept as dead letter %s: %s: %s", letter.event, letter.id, stage, letter.reason
+            )
         if flight.batch.waited:
             flight.batch.answer(flight.index, Refusal(422, letter.reason, letter=letter.id))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from penstock.connectors import Refusal
 from penstock.errors import BadEvent, PenstockError, Undeliverable
@@ -34,6 +35,15 @@ def reason_of(error: BaseException) -> str:
     if not text:
         return kind
     return text if isinstance(error, PenstockError) else f"{kind}: {text}"
+
+
+def moment(time: float) -> str:
+    """A moment of the clock on the wall, in UTC.
+
+    >>> moment(1_750_000_000.25)
+    '2025-06-15T15:06:40.250Z'
+    """
+    return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def refusal(error: BaseException) -> Refusal:

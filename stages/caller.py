@@ -178,8 +178,15 @@ class ListCaller:
             if len(questions) == 1:
                 return [Failure(error)]
             half = len(questions) // 2
-            first, second = await asyncio.gather(self._list(questions[:half]), self._list(questions[half:]))
+            first, second = await asyncio.gather(self._half(questions[:half]), self._half(questions[half:]))
             return [*first, *second]
+
+    async def _half(self, questions: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Part of a list that failed. An outage that begins meanwhile is this part's alone: the other has answers."""
+        try:
+            return await self._list(questions)
+        except Unavailable as outage:
+            return [Failure(outage)] * len(questions)
 
     def _call(self, questions: Sequence[tuple[Any, ...]]) -> Any:
         payloads, *names = (list(column) for column in zip(*questions, strict=True))

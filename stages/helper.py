@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar, runtime_checkable
 
@@ -17,6 +18,12 @@ class Failure:
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
+
+
+async def together(*asked: Awaitable[Any]) -> list[Any]:
+    """All of these answers at once, in order, a `Failure` in the place of each that failed."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    return [Failure(one) if isinstance(one, BaseException) else one for one in found]
 
 
 class Asker(Protocol):

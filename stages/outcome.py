@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from penstock.connectors.duration import D, seconds
@@ -72,7 +73,10 @@ class Retries:
     def delay(self, attempt: int, chance: float) -> float:
         """Seconds to wait after failed try number `attempt` (from 1); `chance` is a random number in [0, 1)."""
         doubled = 2.0 ** min(attempt - 1, 64)  # more would be past any `longest`, and in the end past any float
-        return min(seconds(self.longest), seconds(self.first) * doubled) * (1.0 - chance / 2.0)
+        return min(_parsed(self.longest), _parsed(self.first) * doubled) * (1.0 - chance / 2.0)
+
+
+_parsed = lru_cache(maxsize=64)(seconds)  # asked for every failure
 
 
 def counts(number: Any) -> bool:

@@ -11,12 +11,16 @@ from penstock.pipeline.graph import Node
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where a line of the text stands: its stage, and which local variables hold what the stage was given."""
+    """Where a line of the text stands: its stage, and which local variables hold what the stage was given.
+
+    `part` says which function of a stage that has several: the name that an enrich adds, `features` or `fallback`.
+    """
 
     node: int
     payload: str
     scope: tuple[tuple[str, str], ...]
     path: tuple[str, ...]
+    part: str = ""
 
 
 @dataclass
@@ -54,11 +58,16 @@ class At:
     scope: Mapping[str, str]
     path: tuple[str, ...] = ()
 
-    def point(self, node: Node) -> Point:
-        return Point(node.id, self.payload, tuple(self.scope.items()), self.path)
+    def point(self, node: Node, part: str = "") -> Point:
+        return Point(node.id, self.payload, tuple(self.scope.items()), self.path, part)
 
     @property
     def variables(self) -> str:
         """Everything that the steps after this place may need, as a comma-separated list."""
         indexes = [index for index in self.path if not index.isdigit()]
         return "".join(f", {name}" for name in (self.payload, *self.scope.values(), *indexes))
+
+
+def without(at: At, variable: str) -> At:
+    """The same place, with one variable of its scope not there yet."""
+    return At(at.payload, {name: one for name, one in at.scope.items() if one != variable}, at.path)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from penstock.pipeline.code.expressions import Expressions
 from penstock.pipeline.code.forms import Form, reachable
-from penstock.pipeline.code.text import At, Point, Text
+from penstock.pipeline.code.text import At, Point, Text, without
 from penstock.pipeline.graph import Act, End, Enrich, Filter, Forward, Function, Infer, Merge, Node, Of, Transform
 from penstock.stages.helper import updating
 from penstock.stages.payload import is_mapping
@@ -206,13 +206,20 @@ class Tree(Expressions):
                 self.text.line(f"counts[{node.id}] += 1")
 
     def _enrich(self, node: Enrich, at: At) -> None:
-        point, scope = at.point(node), dict(at.scope)
+        """What it adds, one after the other where nothing waits, else all at once.
+
+        A name that is in the scope already was found before another one failed: it is not asked for again.
+        """
+        scope = dict(at.scope)
         asked: list[tuple[str, str, str]] = []
         for name, item in node.items:
-            value = scope[name] = f"s_{name}"
+            if name in at.scope:
+                continue
             tag = f"{node.id}_{name}"
             if isinstance(item, Function) and item.inline:
-                self._timed_line(node, f"{value} = {self._call(item, f'f{tag}', at)}", point)
+                point = At(at.payload, scope, at.path).point(node, name)
+                self._timed_line(node, f"s_{name} = {self._call(item, f'f{tag}', at)}", point)
+                scope[name] = f"s_{name}"
             elif isinstance(item, Function):
                 asked.append((name, tag, self._question(item, at)))
             elif updating(item):
@@ -223,23 +230,29 @@ class Tree(Expressions):
         if not asked:
             self._follow(node, At(at.payload, scope, at.path))
         else:
-            self._ask(node, At(at.payload, scope, at.path), asked, point)
+            self._ask(node, At(at.payload, scope, at.path), asked)
 
-    def _ask(self, node: Enrich, at: At, asked: list[tuple[str, str, str]], point: Point) -> None:
+    def _ask(self, node: Enrich, at: At, asked: list[tuple[str, str, str]]) -> None:
         """Ask for what an enrich adds, all of it at once: names, tags and questions."""
         parts = [f"ask{tag}({question}{self._due(node, name, 'batch.received')})" for name, tag, question in asked]
-        names = ", ".join(f"s_{name}" for name, _, _ in asked)
-        wait = f"await {parts[0]}" if len(parts) == 1 else f"await gather({', '.join(parts)})"
-        self._timed_line(node, f"{names} = {wait}", point)
-        self._follow(node, at)
+        values = [f"s_{name}" for name, _, _ in asked]
+        found = At(at.payload, {**at.scope, **{name: f"s_{name}" for name, _, _ in asked}}, at.path)
+        if len(parts) == 1:
+            self._timed_line(node, f"{values[0]} = await {parts[0]}", at.point(node, asked[0][0]))
+        else:
+            self._timed_line(node, f"{', '.join(values)} = await together({', '.join(parts)})", at.point(node))
+            for value in values:
+                with self.text.block(f"if {value}.__class__ is Failure:"):
+                    self.text.line(f"raise {value}.error", without(found, value).point(node, value[2:]))
+        self._follow(node, found)
 
     def _infer(self, node: Infer, at: At) -> None:
-        point, tag = at.point(node), f"{node.id}"
         features = at.payload
         if node.features is not None:
             features = self._new("x")
-            self._timed_line(node, f"{features} = {self._result(node.features, f'f{node.id}', at)}", point, "features")
-        self._predict(node, at, f"question{tag}({features}, key)")
+            line = f"{features} = {self._result(node.features, f'f{node.id}', at)}"
+            self._timed_line(node, line, at.point(node, "features"), "features")
+        self._predict(node, at, f"question{node.id}({features}, key)")
 
     def _predict(self, node: Infer, at: At, question: str) -> None:
         """Ask the model, and fall back where that fails."""
@@ -254,7 +267,7 @@ class Tree(Expressions):
                 self._timed_line(node, ask, point)
             with self.text.block("except Exception as trouble:"):
                 fallback = self._call(node.fallback, f"fallback{tag}", at)
-                self.text.line(f"{value} = fallen{tag}(trouble, {fallback})", point)
+                self.text.line(f"{value} = fallen{tag}(trouble, {fallback})", at.point(node, "fallback"))
         self._follow(node, At(at.payload, {**at.scope, node.name: value}, at.path))
 
     def _act(self, node: Act, at: At) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from penstock.pipeline.code.text import At, Point, Text
+from penstock.pipeline.code.text import At, Point, Text, without
 from penstock.pipeline.code.tree import Tree
 from penstock.pipeline.graph import Act, Enrich, Filter, Function, Infer, Node
 
@@ -66,10 +66,8 @@ class Wave(Tree):
             self._park(node, at, [(f"{node.id}", self._question(function, at))])
         return function.many
 
-    def _ask(self, node: Enrich, at: At, asked: Sequence[tuple[str, str, str]], point: Point) -> None:
-        names = {name for name, _, _ in asked}
-        held = {name: variable for name, variable in at.scope.items() if name not in names}
-        self._park(node, At(at.payload, held, at.path), [(tag, question) for _, tag, question in asked])
+    def _ask(self, node: Enrich, at: At, asked: Sequence[tuple[str, str, str]]) -> None:
+        self._park(node, at, [(tag, question) for _, tag, question in asked])
 
     def _predict(self, node: Infer, at: At, question: str) -> None:
         self._park(node, at, [(f"{node.id}", question)])
@@ -118,17 +116,20 @@ class Wave(Tree):
         return self._new("v")
 
     def _answered(self, node: Node, at: At, values: list[str], point: Point) -> None:
+        scope = {**at.scope, **({value[2:]: value for value in values} if isinstance(node, Enrich) else {})}
+        found = At(at.payload, scope, at.path)
         for value in values:
             with self.text.block(f"if {value}.__class__ is Failure:"):
                 if isinstance(node, Infer) and node.fallback is not None:
                     call = self._call(node.fallback, f"fallback{node.id}", at)
-                    self.text.line(f"{value} = fallen{node.id}({value}.error, {call})", point)
+                    self.text.line(f"{value} = fallen{node.id}({value}.error, {call})", at.point(node, "fallback"))
+                elif isinstance(node, Enrich):
+                    self.text.line(f"raise {value}.error", without(found, value).point(node, value[2:]))
                 else:
                     self.text.line(f"raise {value}.error", point)
         match node:
             case Enrich():
-                scope = {**at.scope, **{value[2:]: value for value in values}}
-                self._follow(node, At(at.payload, scope, at.path))
+                self._follow(node, found)
             case Infer():
                 self._follow(node, At(at.payload, {**at.scope, node.name: values[0]}, at.path))
             case Filter():

@@ -228,6 +228,60 @@ async def test_an_outage_is_everybody_s_answer_after_one_call() -> None:
         await many.ask_many([(1,), (2,)])
 
 
+async def test_one_guilty_costs_its_depth_and_nothing_that_succeeded_is_called_again() -> None:
+    function = Lists(37)
+    found = await lists(function).ask_many([(number,) for number in range(64)])
+    assert [number for number, one in enumerate(found) if isinstance(one, Failure)] == [37]
+    assert len(function.calls) == 1 + 2 * 6
+    fine = [number for calls in function.calls for number in calls if 37 not in calls]
+    assert sorted(fine) == [number for number in range(64) if number != 37]
+
+
+async def test_a_list_that_comes_back_short_is_halved_too() -> None:
+    """A function that leaves out what it does not like: the others get their own results, and none another's."""
+    found = await lists(lambda payloads: [10 * one for one in payloads if one != 5]).ask_many(
+        [(number,) for number in range(8)]
+    )
+    assert [one for one in found if not isinstance(one, Failure)] == [0, 10, 20, 30, 40, 60, 70]
+    assert "returned 0 results for 1 events" in str(found[5].error)
+
+
+async def test_a_list_that_takes_too_long_is_halved_too() -> None:
+    clock, calls = ManualClock(), []
+
+    async def slow(payloads: list[int]) -> list[int]:
+        calls.append(payloads)
+        return await never(payloads) if 2 in payloads else payloads
+
+    many = ListCaller(slow, (), clock=clock, max=64, coroutine=True, timeout=1.0)
+    asking = asyncio.ensure_future(many.ask_many([(number,) for number in range(4)]))
+    while not asking.done():
+        for _ in range(20):
+            await asyncio.sleep(0)
+        clock.advance(1.0)
+    found = asking.result()
+    assert [found[0], found[1], found[3]] == [0, 1, 3]
+    assert isinstance(found[2].error, TimeoutError)
+    assert calls == [[0, 1, 2, 3], [0, 1], [2, 3], [2], [3]]
+
+
+async def test_an_outage_that_begins_while_a_list_is_halved_keeps_what_is_known() -> None:
+    calls: list[list[int]] = []
+
+    def fails(payloads: list[int]) -> list[int]:
+        calls.append(payloads)
+        if len(payloads) > 2:
+            raise ValueError("all of them")
+        if 3 in payloads:
+            raise Unavailable("bank", "down")
+        return payloads
+
+    found = await lists(fails).ask_many([(number,) for number in range(4)])
+    assert found[:2] == [0, 1]
+    assert [type(one.error) for one in found[2:]] == [Unavailable] * 2
+    assert calls == [[0, 1, 2, 3], [0, 1], [2, 3]]
+
+
 async def test_a_list_has_one_result_for_each() -> None:
     answer = await lists(lambda payloads: payloads[:-1]).ask_many([(1,)])
     assert str(answer[0].error) == "a function of lists returned 0 results for 1 events: return one for each, in order"
