@@ -204,6 +204,7 @@ class Engine:
     async def _open_store(self) -> None:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
+        await compare(self.store, self.site.group, self.graph)
 
     async def _compare(self) -> None:
         await compare(self.store, self.site.group, self.graph)
