@@ -9,6 +9,7 @@ class Mark:
     - `origin`, `place`: the identity of the event where its source has positions (`Batch.origin`, `Batch.place`).
     - `id`: its identity where it has none, or where a position says too little: an event id with the name of its
       source, or the id of the dead letter that is replayed. Then `origin` and `place` are empty.
+      With none of the three, the update was made and counts for nothing: its stage only reads.
     - `path`: where the event became several on its way: the numbers of branches and of a generator's children, so that
       one event may change one key several times. `""`, or `".0.3"`.
     - `floor`: a place of the origin below which everything has been confirmed, so that the guard may forget it. It must

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 from penstock.connectors import Batch, Event, Partition
 from penstock.connectors.cloudevents import unwrap
+from penstock.connectors.mark import Mark
 from penstock.errors import BadEvent
 from penstock.pipeline.letters import Failure, Letter
+
+Due: TypeAlias = Callable[[str, tuple[int, ...]], bool]
 
 
 class LetterBatch(Batch):
     """One letter's event, at the position it had. What has come of it this time is noted as it comes.
 
-    `failures`: where it failed again. `sent`: the ids of the actions that were confirmed.
+    `due` tells of a stage and the numbers of a child whether they are left to do. `failures`: where it failed again.
+    `sent`: the ids of the actions that were confirmed.
 
     >>> letter = Letter("1/decide", "1", "decide", "E", "no", "", 1, 0.0, "t", "t/0/1", "k", {}, '{"n": 1}')
     >>> batch = LetterBatch(letter)
@@ -19,9 +26,9 @@ class LetterBatch(Batch):
     ([b'{"n": 1}'], ['k'], 't/0/1')
     """
 
-    __slots__ = ("failures", "letter", "sent")
+    __slots__ = ("due", "failures", "letter", "sent")
 
-    def __init__(self, letter: Letter, received: float = 0.0) -> None:
+    def __init__(self, letter: Letter, due: Due = lambda stage, path: True, received: float = 0.0) -> None:
         super().__init__(
             Partition(letter.partition or letter.topic),
             [_value(letter)],
@@ -30,11 +37,22 @@ class LetterBatch(Batch):
             received=received,
         )
         self.letter = letter
+        self.due = due
+        self.updates[0] = dict(letter.updates)
         self.failures: list[Failure] = []
         self.sent: list[str] = []
 
     def position(self, index: int) -> str:
         return self.letter.position
+
+    def mark(self, stage: str, path: tuple[int, ...]) -> Mark:
+        """The mark of the event at a stage that updates state.
+
+        What the letter does not know to be done is done under the letter's id: the event's own position may be long
+        below the floor. What is not left to do was done, or has a letter of its own: there the mark has no identity.
+        """
+        way = "".join([f".{step}" for step in path])
+        return Mark(path=way, id=f"letter {self.letter.id}" if self.due(stage, path) else "", results=self.updates[0])
 
     def event(self, index: int) -> Event:
         letter = self.letter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -44,7 +44,8 @@ class Letter(msgspec.Struct, frozen=True):
     - `entry`: the source stage that it came in by, `partition` where it came from.
     - `root`, `path`: the stage, and the numbers of the children, where it failed first. What does not follow from there
       is done, or has a letter of its own. Where a sink refused one action, `action` is its id and `to` the sink.
-    - `done`: the actions of the event that were sent although this stage failed.
+    - `done`: the actions of the event that were sent although this stage failed. `updates`: what its updates of state
+      came to, by stage and path (`Batch.updates`): they are not made again.
     - `informed`: its sender was told, and will have dealt with it.
     """
 
@@ -80,6 +81,7 @@ class Letter(msgspec.Struct, frozen=True):
     edited: str | None = None
     edited_encoding: str = "utf-8"
     history: tuple[Failure, ...] = ()
+    updates: dict[str, bytes] = {}
 
     @property
     def original(self) -> bytes:
@@ -101,8 +103,8 @@ class Letter(msgspec.Struct, frozen=True):
         """How it failed the last time."""
         return Failure(self.at, self.stage, self.error, self.reason, self.where, self.attempts)
 
-    def failed(self, again: Failure, done: Iterable[str] = ()) -> Letter:
-        """This letter after its event has failed once more, and these actions were sent."""
+    def failed(self, again: Failure, done: Iterable[str] = (), updates: Mapping[str, bytes] | None = None) -> Letter:
+        """This letter after its event has failed once more, and these actions were sent and updates made."""
         return msgspec.structs.replace(
             self,
             stage=again.stage,
@@ -114,6 +116,7 @@ class Letter(msgspec.Struct, frozen=True):
             root=self.stage_first,
             done=tuple(dict.fromkeys((*self.done, *done))),
             history=(*self.history, self.failure),
+            updates={**self.updates, **(updates or {})},
         )
 
     def amended(self, payload: bytes) -> Letter:

@@ -7,7 +7,9 @@ from typing import Any
 
 from penstock.connectors import Batch
 from penstock.connectors.mark import Mark
+from penstock.pipeline.again import LetterBatch
 from penstock.pipeline.graph import Source
+from penstock.stages.forward import mark_of
 from penstock.stages.outcome import Reject
 
 
@@ -31,11 +33,16 @@ class Marks:
         self.source = source
         self.declared = declared
 
-    def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...]) -> Mark:
+    def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...], stage: str) -> Mark:
         """Raises `Reject` for an event that nothing tells from another, where repeats are to count once."""
+        if isinstance(batch, LetterBatch):
+            return batch.mark(stage, path)
         way = "".join([f".{step}" for step in path])
         results = batch.updates.setdefault(index, {})
         origin = batch.origin(index)
+        if self.source.forward is not None and (came := mark_of(batch.event(index))):
+            # Its position is that of a copy, of which there may be several.
+            return Mark(path=way, id=f"{self.source.stage}#{came}", results=results)
         if origin:
             return Mark(origin, batch.place(index), path=way, floor=batch.floor(), results=results)
         return Mark(path=way, id=self._identity(batch, index, payload), results=results)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from penstock.connectors import Batch, Endpoint, Message, Settled, Sink, Site, Source
 from penstock.errors import Unavailable
@@ -117,7 +118,7 @@ class Replay:
         return []
 
     def _batch(self, letter: Letter) -> LetterBatch:
-        batch = LetterBatch(letter, received=time.monotonic())
+        batch = LetterBatch(letter, partial(self.scope.reaches, letter), received=time.monotonic())
         batch.changed = self._changed
         return batch
 
@@ -195,7 +196,7 @@ class Replay:
         if not failures:
             return None
         for failure in failures:
-            letter = letter.failed(failure, batch.sent)
+            letter = letter.failed(failure, batch.sent, batch.updates[0])
         return letter
 
     def endpoint(self, stand_in: Callable[[Endpoint], Endpoint]) -> Callable[[Endpoint], Endpoint]:

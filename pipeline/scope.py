@@ -30,8 +30,14 @@ class Scope:
             return same and message.id.endswith(RECORD) == letter.action.endswith(RECORD)
         if message.id[len(event) :] in {id.removeprefix(letter.event) for id in letter.done}:
             return False
+        return self.reaches(letter, message.stage, path)
+
+    def reaches(self, letter: Letter, stage: str, path: tuple[int, ...]) -> bool:
+        """Whether a stage, for this child of the event, follows from where the letter's event failed."""
+        if letter.action:
+            return False
         after = self._from.get(letter.stage_first)
-        return after is None or (message.stage in after and path[: len(letter.path)] == letter.path)
+        return after is None or (stage in after and path[: len(letter.path)] == letter.path)
 
     def concerns(self, letter: Letter, again: Letter) -> bool:
         """Whether what failed now keeps the letter's event from being finished: a branch beside it does not."""

@@ -300,6 +300,7 @@ class Trouble:
             # Records in an envelope are described with it, and processed without.
             wrapped=batch.values[index] != event.data and isinstance(batch.values[index], bytes | BadEvent),
             path=path,
+            updates=dict(batch.updates.get(index, ())),
         )
 
     def undelivered(self, message: Message, to: str, error: BaseException) -> None:

@@ -119,6 +119,8 @@ class Folding:
                 try:
                     if updated.verdict == "conflict" and attempt.error and updated.version.decode() == attempt.base:
                         answers[attempt.at] = Failure(attempt.error)
+                    elif updated.verdict == "conflict" and _reads(attempt.update.mark):
+                        answers[attempt.at] = self._end(attempt, updated)
                     elif updated.verdict == "conflict":
                         self._learn(attempt, updated)
                         left.append(attempt.at)
@@ -133,7 +135,7 @@ class Folding:
     def _attempt(self, at: int, change: Change, mark: Mark) -> Attempt:
         key, cell = change.key, self._cells.get(change.key)
         version = f"{self._process}{next(self._number):x}"
-        if cell is None:
+        if cell is None or _reads(mark):
             return Attempt(at, key, self._update(key, mark, UNKNOWN, version, b""))
         before, base = None if cell.packed is None else self._read(key, cell.packed), cell.version
         try:
@@ -165,7 +167,8 @@ class Folding:
             raise Reject(
                 f"{attempt.update.key} is not what this stage keeps: {(updated.result or b'it is gone').decode()}"
             )
-        mark.results[self._result(mark)] = updated.result
+        if not _reads(mark):
+            mark.results[self._result(mark)] = updated.result
         return attempt.value if updated.verdict == "applied" else self._read(attempt.key, updated.result)
 
     def _learn(self, attempt: Attempt, updated: Updated) -> None:
@@ -189,6 +192,10 @@ class Folding:
 
     def _result(self, mark: Mark) -> str:
         return self._space + mark.path
+
+
+def _reads(mark: Mark) -> bool:
+    return not mark.origin and not mark.id
 
 
 def key_of(by: Any) -> Callable[[Any], str]:

@@ -224,7 +224,9 @@ class Tree(Expressions):
                 asked.append((name, tag, self._question(item, at)))
             elif updating(item):
                 path = "".join(f"{index}, " for index in at.path)
-                asked.append((name, tag, f"(question{tag}({at.payload}), mark(batch, i, v0, ({path})))"))
+                asked.append(
+                    (name, tag, f"(question{tag}({at.payload}), mark(batch, i, v0, ({path}), {node.stage!r}))")
+                )
             else:
                 asked.append((name, tag, f"question{tag}({at.payload})"))
         if not asked:

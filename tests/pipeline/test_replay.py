@@ -18,6 +18,7 @@ from penstock.connectors.topics import Topics
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.letters import Letter, Letters
 from penstock.pipeline.replay import Replay
+from penstock.stages import state
 from tests.pipeline.doubles import Memory, bench, scripted
 from tests.pipeline.process import Running, run
 from tests.servers import Redis
@@ -388,3 +389,42 @@ def test_from_poison_to_action(tmp_path: Path) -> None:
         tailed = run("tail", "redis:confirmed", "--earliest", "-n", "6", folder=tmp_path, settings=store)
         ids = sorted(msgspec.json.decode(line)["id"] for line in tailed.stdout.splitlines())
         assert ids == ["o0", "o1", "o2", "o3", "o4", "o9"]
+
+
+# -- state -----------------------------------------------------------------------------------------------------------
+
+
+def count(seen: int | None, step: Step) -> int:
+    return (seen or 0) + 1
+
+
+def number(step: Step) -> int:
+    return step.id
+
+
+async def counted(flow: Flow, stage: str) -> int:
+    """How many events a state has counted."""
+    [[packed]] = [found or [None] for found in await flow.store.read_hashes([f"penstock:steps:state:{stage}:k"], ["="])]
+    return msgspec.msgpack.decode(packed, type=int) if packed else 0
+
+
+@pytest.mark.parametrize("form", ["loop", "slot"])
+async def test_a_replay_makes_the_updates_that_were_not_made_and_no_other(form: str) -> None:
+    """Three states: before the failure, after it, and on a branch beside it. Each counts every event once."""
+    flow = Flow(form)
+    before = flow.stream.enrich(before=state(int, by="key", update=count))
+    before.enrich(beside=state(int, by="key", update=count)).act(number, to=Memory("out"), stage="one")
+    after = before.transform(flow.fails("shaky")).enrich(after=state(int, by="key", update=count))
+    after.transform(flow.fails("end")).act(number, to=Memory("out"), stage="two")
+    flow.broken = {"shaky"}
+    await flow.run(Step(1, "k"), Step(2, "k", "shaky"), Step(3, "k", "shaky end"))
+    assert [await counted(flow, stage) for stage in ("before", "beside", "after")] == [3, 3, 1]
+    flow.broken = {"end"}
+    replay = await flow.replay()
+    assert (replay.done, replay.again) == (1, 1)
+    assert [await counted(flow, stage) for stage in ("before", "beside", "after")] == [3, 3, 3]
+    flow.broken = set()
+    replay = await flow.replay()
+    assert (replay.done, replay.again) == (1, 0)
+    assert [await counted(flow, stage) for stage in ("before", "beside", "after")] == [3, 3, 3]
+    assert sorted(flow.sent()) == ["1/one", "1/two", "2/one", "2/two", "3/one", "3/two"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from penstock import Pipeline, Retry, harness, merge
+from penstock.connectors import Message
 from penstock.connectors.http import Http
 from penstock.connectors.kafka import Kafka
 from penstock.connectors.memory import Memory
@@ -19,6 +20,7 @@ from penstock.pipeline.code import form_of
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.kept import compare
 from penstock.stages import lookup, state
+from tests.pipeline.doubles import bench
 from tests.pipeline.mistakes import mistake
 from tests.pipeline.shop import OUT, Payment, payments
 
@@ -137,6 +139,20 @@ async def test_without_positions_the_id_tells_a_repeat() -> None:
         refused = await h.send(Payment("", "a", 1.0), to=Mqtt("in"))
         assert refused.dead is not None
         assert "the event's id (id) is empty" in refused.dead.reason
+
+
+async def test_a_copy_in_a_topic_is_the_event_that_went_in() -> None:
+    pipeline = Pipeline("demo")
+    stream: Any = payments(pipeline).through(Memory("between"), key="card")
+    stream.enrich(seen=SEEN).act(tell, to=OUT)
+    b = bench(pipeline)
+    async with b:
+        b.topic("payments").extend([Payment("p1", "a", 1.0), Payment("p2", "a", 1.0)])
+        await b.until(lambda: b.confirmed("between") == 2)
+        log = b.topic("between").logs[0]
+        b.topics.write([message for offset in range(2) if isinstance(message := log.extras[offset], Message)])
+        await b.until(lambda: b.confirmed("between") == 4)
+        assert await b.engine.store.read_hashes(["penstock:demo:state:seen:a"], ["="]) == [[b"\x02"]]
 
 
 async def test_repeats_are_counted_where_the_source_says_so() -> None:
