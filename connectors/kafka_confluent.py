@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
-from penstock.connectors.kafka_confluent_client import PROBE, connection
+from penstock.connectors.kafka_confluent_client import PROBE, committed, connection
+from penstock.connectors.kafka_start import Starts
 from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
@@ -51,11 +53,13 @@ class ConfluentConsumer:
         self.subscription = subscription
         self.listener = listener
         self.topic_id = ""
+        self.starts = Starts(subscription.topic)
         self._consumer: ck.Consumer | None = None
         self._next: dict[int, int] = {}
         self._refused = ""
         self._down = False
         self._probed = 0.0
+        self._committing: Commits = {}
 
     def open(self) -> None:
         import confluent_kafka as ck
@@ -64,6 +68,7 @@ class ConfluentConsumer:
         self._value, self._key, self._headers = ck.Message.value, ck.Message.key, ck.Message.headers
         self._error: Any = ck.Message.error
         self._partition: Any = ck.Message.partition
+        self._offset: Any = ck.Message.offset
         self._refused, self._down = "", False
         self._consumer = consumer = ck.Consumer(self._configuration())
         try:
@@ -171,6 +176,9 @@ class ConfluentConsumer:
         return [(number, self._batch(number, records, now)) for number, records in runs.items()]
 
     def _batch(self, number: int, records: list[Any], now: float) -> KafkaBatch:
+        end, count = records[-1].offset() + 1, len(records)
+        if self.starts.pending:
+            records = self.starts.rest(number, records, self._offset, partial(self._beginning, number))
         headers = list(map(self._headers, records))
         return ConfluentBatch(
             _NOWHERE,
@@ -179,7 +187,20 @@ class ConfluentConsumer:
             list(map(self._key, records)),
             headers if any(headers) else None,
             now,
+            end=end,
+            sparse=len(records) < count,
         )
+
+    def _beginning(self, number: int) -> int | None:
+        """The first offset that the broker still has, None where it does not say."""
+        import confluent_kafka as ck
+
+        assert self._consumer is not None
+        place = ck.TopicPartition(self.subscription.topic, number)
+        try:
+            return int(self._consumer.get_watermark_offsets(place, timeout=PROBE)[0])
+        except ck.KafkaException:
+            return None
 
     def _without_errors(self, messages: list[Any]) -> list[Any]:
         """Leave out what is no record but a report; raise for one that ends the client."""
@@ -196,13 +217,13 @@ class ConfluentConsumer:
                 self._trouble(error)
         return records
 
-    def pause(self) -> None:
+    def pause(self, partitions: Collection[int]) -> None:
         assert self._consumer is not None
-        self._consumer.pause(self._consumer.assignment())
+        self._consumer.pause([place for place in self._consumer.assignment() if place.partition in partitions])
 
-    def resume(self) -> None:
+    def resume(self, partitions: Collection[int]) -> None:
         assert self._consumer is not None
-        self._consumer.resume(self._consumer.assignment())
+        self._consumer.resume([place for place in self._consumer.assignment() if place.partition in partitions])
 
     def lag(self) -> int | None:
         consumer = self._consumer
@@ -227,6 +248,7 @@ class ConfluentConsumer:
     def commit(self, commits: Commits) -> None:
         if self._consumer is None:
             raise Broken("the consumer is closed")
+        self._committing = commits
         self._consumer.commit(offsets=self._offsets(commits), asynchronous=True)
 
     def _offsets(self, commits: Commits) -> list[ck.TopicPartition]:
@@ -237,10 +259,21 @@ class ConfluentConsumer:
 
     def _committed(self, error: ck.KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
         first = error or next((each.error for each in partitions if each.error is not None), None)
-        done = {each.partition: (each.offset, "") for each in partitions if each.error is None and error is None}
-        self.listener.committed(done, None if first is None else Unavailable("kafka", first.str()))
+        commits, self._committing = self._committing, {}
+        self.listener.committed(commits, None if first is None else Unavailable("kafka", first.str()))
 
-    def _assigned(self, _: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+    def _assigned(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        import confluent_kafka as ck
+
+        try:
+            commits = committed(consumer, self.subscription.topic, [each.partition for each in partitions])
+        except ck.KafkaException as error:
+            # To begin without knowing what is finished would do it again.
+            raise Broken(f"the group does not tell what is committed: {error.args[0].str()}") from None
+        anew = self.starts.resolve(self.topic_id, commits)
+        for each in partitions:
+            each.offset = ck.OFFSET_BEGINNING if each.partition in anew else ck.OFFSET_STORED
+        consumer.incremental_assign(partitions)
         self.listener.assigned(self.topic_id, [each.partition for each in partitions])
 
     def _revoked(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:

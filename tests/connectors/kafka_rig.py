@@ -14,6 +14,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from penstock.connectors import Settings, Site
 from penstock.connectors.kafka import Kafka
+from penstock.connectors.kafka_confluent_client import committed
 from tests.connectors.rig import PATIENCE, Record
 from tests.servers import Kafka as Server
 
@@ -85,11 +86,22 @@ class KafkaRig:
         consumer = ck.Consumer({"bootstrap.servers": self.address, "group.id": self.group})
         try:
             partitions = consumer.list_topics(self.to, timeout=PATIENCE).topics[self.to].partitions
-            asked = [ck.TopicPartition(self.to, number) for number in sorted(partitions)]
-            found = consumer.committed(asked, timeout=PATIENCE)
+            found = committed(consumer, self.to, sorted(partitions))
         finally:
             consumer.close()
-        return {each.partition: Committed(each.offset, each.metadata or "") for each in found if each.offset >= 0}
+        return {number: Committed(offset, text or "") for number, (offset, text) in found.items()}
+
+    async def commit(self, commits: Mapping[int, tuple[int, str]]) -> None:
+        """Commit from outside, while the group has no member."""
+        await in_thread(lambda: self._commit(commits))
+
+    def _commit(self, commits: Mapping[int, tuple[int, str]]) -> None:
+        consumer = ck.Consumer({"bootstrap.servers": self.address, "group.id": self.group})
+        try:
+            asked = [ck.TopicPartition(self.to, number, *commit) for number, commit in commits.items()]
+            consumer.commit(offsets=asked, asynchronous=False)
+        finally:
+            consumer.close()
 
     async def received(self, count: int) -> list[Record]:
         await in_thread(lambda: self._read(count))
