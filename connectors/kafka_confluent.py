@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -60,6 +61,9 @@ class ConfluentConsumer:
         self._down = False
         self._probed = 0.0
         self._committing: Commits = {}
+        self._admin: Any = None
+        self._answer: Future[Any] | None = None
+        self._asked = 0.0
 
     def open(self) -> None:
         import confluent_kafka as ck
@@ -74,8 +78,9 @@ class ConfluentConsumer:
         try:
             partitions = self._partitions(consumer)
             self.topic_id = self._identity()
-            if self.subscription.start == "latest":
+            if self.subscription.start == "latest" and self.starts.first:
                 self._start_at_latest(consumer, partitions)
+            self.starts.first = False
             consumer.subscribe(
                 [self.subscription.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
@@ -125,14 +130,28 @@ class ConfluentConsumer:
 
     def _identity(self) -> str:
         """The topic's lasting id, in the form that Kafka's own tools print; empty from brokers that have none."""
+        return _topic_id(self._describe().result())
+
+    def _describe(self) -> Future[Any]:
         import confluent_kafka as ck
         from confluent_kafka.admin import AdminClient
 
+        if self._admin is None:
+            self._admin = AdminClient(connection(self.subscription.settings))
+        self._asked = time.monotonic()
         name = self.subscription.topic
-        admin = AdminClient(connection(self.subscription.settings))
-        described = admin.describe_topics(ck.TopicCollection([name]), request_timeout=CONNECT)[name].result()
-        found = str(described.topic_id or "")
-        return "" if found == NO_ID else found
+        asked: dict[str, Future[Any]] = self._admin.describe_topics(ck.TopicCollection([name]), request_timeout=CONNECT)
+        return asked[name]
+
+    def _look_at_the_topic(self) -> None:
+        """The client follows a topic that was made anew as if it were the old one: ask now and then which it is."""
+        if self._answer is not None:
+            if self._answer.done():
+                answer, self._answer = self._answer, None
+                if answer.exception() is None:
+                    self.starts.compare(self.topic_id, _topic_id(answer.result()))
+        elif time.monotonic() - self._asked > self.subscription.settings.metadata_interval:
+            self._answer = self._describe()
 
     def _start_at_latest(self, consumer: ck.Consumer, partitions: Sequence[int]) -> None:
         """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
@@ -154,6 +173,7 @@ class ConfluentConsumer:
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         assert self._consumer is not None
+        self._look_at_the_topic()
         # `consume` waits until it has as many as it was asked for, so it is only ever asked for what is there.
         messages = self._consumer.consume(MOST, 0)
         if not messages:
@@ -322,6 +342,12 @@ class ConfluentConsumer:
     def _well(self) -> None:
         self._down = False
         self.listener.trouble(None)
+
+
+def _topic_id(described: Any) -> str:
+    # Kafka's own tools and kafka-python write the two last digits as a URL can have them.
+    found = str(described.topic_id or "").replace("+", "-").replace("/", "_")
+    return "" if found == NO_ID else found
 
 
 _NOWHERE = Partition("")

@@ -62,6 +62,7 @@ class PythonConsumer:
         self._count = 0
         self._rejoin = 0.0
         self._first = 0
+        self._known: Any = None
         self._place: Any = None
         self._net: Any = None
         self._cluster: Any = None
@@ -74,8 +75,9 @@ class PythonConsumer:
         try:
             # The client's loop, and its view of the cluster: there is no public way to what is needed of them.
             self._net, self._cluster = self._consumer._net, self._consumer._cluster
-            if self.subscription.start == "latest":
+            if self.subscription.start == "latest" and self.starts.first:
                 self._start_at_latest()
+            self.starts.first = False
             self._consumer.subscribe([self.subscription.topic], listener=_listener(self))
             self._learn()
         except (errors.KafkaError, TypeError, ValueError) as error:
@@ -118,11 +120,16 @@ class PythonConsumer:
             if update.is_done:
                 update = self._cluster.request_update()
             time.sleep(0.01)
-        identity = self._cluster.topic_id(name)
-        if identity is not None and identity.int:
-            self.topic_id = urlsafe_b64encode(identity.bytes).decode().rstrip("=")
+        self.topic_id = self._identity()
         self._first = min(found)
         return sorted(found)
+
+    def _identity(self) -> str:
+        """The topic's lasting id, in the form that Kafka's own tools print; empty where it is not known."""
+        identity = self._cluster.topic_id(self.subscription.topic)
+        if identity is None or not identity.int:
+            return ""
+        return urlsafe_b64encode(identity.bytes).decode().rstrip("=")
 
     def _start_at_latest(self) -> None:
         """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
@@ -220,6 +227,9 @@ class PythonConsumer:
         fewer than the client then takes for assigned: the rest would be nobody's. Joining again without a change takes
         nothing from anybody.
         """
+        if (identity := self._cluster.topic_id(self.subscription.topic)) is not self._known:
+            self._known = identity
+            self.starts.compare(self.topic_id, self._identity())
         count = len(self._cluster.partitions_for_topic(self.subscription.topic) or ())
         if count > self._count:
             if self._count:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from penstock.connectors.kafka_client import Broken
 from penstock.connectors.kafka_note import Span, read
 
 log = logging.getLogger("penstock.kafka")
@@ -16,13 +17,21 @@ class Starts:
     """What the group's commits say of the partitions that a consumer was given.
 
     - `skipped`: how many records were left out because an earlier owner had finished them.
+    - `first`: the consumer was not open before, so that "latest" may mean the end; later it no longer does.
     """
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self.skipped = 0
+        self.first = True
         self._committed: dict[int, int] = {}
         self._finished: dict[int, deque[Span]] = {}
+
+    def compare(self, before: str, now: str) -> None:
+        """Raise `Broken` where the topic is another than when the consumer was opened."""
+        if before and now and before != now:
+            log.warning("%s: the topic was deleted and made anew: it was %s, it is %s", self.topic, before, now)
+            raise Broken(f"topic {self.topic!r} was deleted and made anew")
 
     def resolve(self, identity: str, commits: Mapping[int, tuple[int, str | None]]) -> list[int]:
         """Take note of the commits of new partitions; the ones that must be read from their beginning after all.

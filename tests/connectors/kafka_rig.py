@@ -15,7 +15,7 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from penstock.connectors import Settings, Site
 from penstock.connectors.kafka import Kafka
 from penstock.connectors.kafka_confluent_client import committed
-from tests.connectors.rig import PATIENCE, Record
+from tests.connectors.rig import PATIENCE, Record, until
 from tests.servers import Kafka as Server
 
 T = TypeVar("T")
@@ -51,8 +51,8 @@ class KafkaRig:
         self._reader: ck.Consumer | None = None
         self._producer: ck.Producer | None = None
         self._seen: list[Record] = []
-        topic = NewTopic(self.to, partitions, 1, config=dict(config or {}))
-        self.admin.create_topics([topic])[self.to].result(PATIENCE)
+        self._topic = NewTopic(self.to, partitions, 1, config=dict(config or {}))
+        self.admin.create_topics([self._topic])[self.to].result(PATIENCE)
 
     def site(self) -> Site:
         return Site(Settings(self.variables), pipeline="contract")
@@ -123,6 +123,35 @@ class KafkaRig:
         """Have `total` partitions; records are then produced with a fresh view of them."""
         self._producer = None
         await in_thread(lambda: self.admin.create_partitions([NewPartitions(self.to, total)])[self.to].result(PATIENCE))
+
+    async def recreate(self) -> None:
+        """Delete the topic and make another one of its name."""
+        self._producer = None
+        before = await in_thread(self.identify)
+        await in_thread(lambda: self.admin.delete_topics([self.to])[self.to].result(PATIENCE))
+
+        async def made() -> bool:
+            try:
+                await in_thread(lambda: self.admin.create_topics([self._topic])[self.to].result(PATIENCE))
+                return True
+            except ck.KafkaException:
+                # The old one is still being deleted, or a reader has asked for it and the broker made it.
+                return await in_thread(self.identify) not in ("", before)
+
+        await until(made)
+
+    def delete_before(self, offset: int) -> None:
+        """Have the broker delete records as retention does."""
+        place = ck.TopicPartition(self.to, 0, offset)
+        self.admin.delete_records([place])[place].result(PATIENCE)
+
+    def identify(self) -> str:
+        """The topic's lasting id; empty while there is none."""
+        try:
+            found = self.admin.describe_topics(ck.TopicCollection([self.to]))[self.to].result(PATIENCE)
+        except ck.KafkaException:
+            return ""
+        return str(found.topic_id).replace("+", "-").replace("/", "_")
 
     async def close(self) -> None:
         if self._reader is not None:

@@ -283,6 +283,99 @@ async def test_a_partition_far_ahead_of_its_commit_is_read_no_further(
         assert [record.value for record in seen] == [b"%d" % n for n in range(count)]
 
 
+# -- topics that were made anew ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("start", ["earliest", "latest"])
+async def test_a_topic_made_anew_while_it_is_read_is_read_from_its_beginning(
+    kafka_address: str, client: str, start: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = {"PENSTOCK_KAFKA_METADATA_INTERVAL": "300ms", "PENSTOCK_KAFKA_DRAIN_TIMEOUT": "500ms"}
+    rig = KafkaRig(kafka_address, client, partitions=1, start=start, settings=settings)
+    async with opened(rig) as source:
+        await rig.produce(plain(b"old 0", b"old 1", b"old 2"))
+        before = await take(source, 3)
+        for record in before[:2]:
+            record.settle()
+        await source.confirm()
+        await rig.recreate()
+        await rig.produce(plain(*(b"new %d" % number for number in range(5))))
+        seen = await take(source, 5)
+        assert [record.value for record in seen] == [b"new %d" % number for number in range(5)]
+        assert {record.batch.partition.topic for record in seen} == {await in_thread(rig.identify)}
+        assert not {record.batch.position(record.index) for record in seen} & {
+            record.batch.position(record.index) for record in before
+        }
+        before[2].settle()
+        for record in seen:
+            record.settle()
+        await source.confirm()
+        assert await rig.confirmed() == 5
+        assert source.problem is None
+    assert "was deleted and made anew" in caplog.text
+
+
+async def test_a_topic_made_anew_while_nobody_reads_it_is_read_from_its_beginning(
+    kafka_address: str, client: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = KafkaRig(kafka_address, client, partitions=1)
+    await rig.produce(plain(b"old 0", b"old 1", b"old 2"))
+    async with opened(rig) as source:
+        for record in await take(source, 3):
+            record.settle()
+        await source.confirm()
+        kept = (await rig.committed())[0]
+    await rig.recreate()
+    await rig.produce(plain(*(b"new %d" % number for number in range(5))))
+    # Brokers forget commits of a deleted topic, unless the commit comes after it.
+    await rig.commit({0: (kept.offset, kept.metadata)})
+    async with opened(rig) as source:
+        seen = await take(source, 5)
+        assert [record.value for record in seen] == [b"new %d" % number for number in range(5)]
+        for record in seen:
+            record.settle()
+        await source.confirm()
+        assert await rig.confirmed() == 5
+    assert "the commit 3 of the old one is void" in caplog.text
+
+
+async def test_both_clients_call_a_topic_by_one_identity(kafka_address: str) -> None:
+    """Whatever digits it has: a change of the client is no change of the topic."""
+    for _ in range(12):
+        rig = KafkaRig(kafka_address, "confluent", partitions=1)
+        identity = await in_thread(rig.identify)
+        if {"-", "_"} & set(identity):
+            break
+    for client in CLIENTS:
+        rig.variables["PENSTOCK_KAFKA_CLIENT"] = client
+        async with opened(rig) as source:
+            await rig.produce(plain(b"0"))
+            assert (await take(source, 1))[0].batch.partition.topic == identity
+
+
+async def test_a_commit_beyond_the_end_is_told(
+    kafka_address: str, client: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = KafkaRig(kafka_address, client, partitions=1)
+    await rig.produce(plain(b"0", b"1"))
+    await rig.commit({0: (1000, "")})
+    async with opened(rig) as source:
+        assert [record.value for record in await take(source, 2)] == [b"0", b"1"]
+    assert "the commit 1000 is beyond the partition's end" in caplog.text
+
+
+async def test_records_that_were_deleted_unread_are_told(
+    kafka_address: str, client: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig = KafkaRig(kafka_address, client, partitions=1)
+    await rig.produce(plain(b"0", b"1", b"2"))
+    await rig.commit({0: (1, "")})
+    await in_thread(lambda: rig.delete_before(2))
+    async with opened(rig) as source:
+        assert [record.value for record in await take(source, 1)] == [b"2"]
+    assert "offsets 1 to 1 were deleted by the broker" in caplog.text
+
+
 # -- gaps --------------------------------------------------------------------------------------------------------------
 
 
