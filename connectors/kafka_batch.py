@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.cloudevents import Attributes, Header, read, texts
 from penstock.connectors.event import Event
+from penstock.connectors.kafka_note import Span, write
 
 Commits = dict[int, tuple[int, str]]
 """By partition, the offset to commit and a text that is kept with it."""
+
+SPAN = 1_000_000
+"""Offsets of a partition between its commit and its newest record, past which it is read no further."""
+
+_UNFINISHED = re.compile(rb"\x01+")
 
 
 class KafkaBatch(Batch):
@@ -19,9 +26,12 @@ class KafkaBatch(Batch):
 
     Offsets rise but have gaps: transaction markers and compacted records take some. Each client has a subclass that
     knows how its records are read.
+
+    - `end`: the offset after its last record, and after those left out behind it.
+    - `sparse`: records were left out, since an earlier owner had finished them.
     """
 
-    __slots__ = ("attributes", "progress", "records")
+    __slots__ = ("attributes", "end", "progress", "records", "sparse")
 
     def __init__(
         self,
@@ -31,9 +41,14 @@ class KafkaBatch(Batch):
         keys: list[bytes | None],
         headers: Sequence[Any] | None,
         received: float,
+        *,
+        end: int,
+        sparse: bool = False,
     ) -> None:
         super().__init__(partition, values, keys=keys, received=received)
         self.records = records
+        self.end = end
+        self.sparse = sparse
         self.progress: Progress | None = None
         self.attributes: dict[int, Attributes | None] | None = None
         if headers is not None:
@@ -97,42 +112,68 @@ class KafkaBatch(Batch):
 
 
 class Progress:
-    """What one assigned partition has handed over, and up to where that is finished.
+    """What one assigned partition has handed over, and what of that is finished.
 
-    `next` is the offset after the contiguous finished prefix, None while nothing has finished; `committed` what the
-    broker has confirmed of it.
+    - `next`: the offset of the first record that is not finished, or the one after the last; None before the first.
+    - `end`: the offset after the last record.
+    - `committed`: the last commit, as the broker has confirmed it.
     """
 
-    __slots__ = ("batches", "committed", "fenced", "next", "partition")
+    __slots__ = ("_crowded", "batches", "committed", "end", "fenced", "next", "partition")
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.batches: deque[KafkaBatch] = deque()
         self.next: int | None = None
-        self.committed = -1
+        self.end = 0
+        self.committed: tuple[int, str] = (-1, "")
         self.fenced = False
+        self._crowded = 16
 
     def add(self, batch: KafkaBatch) -> None:
-        self.prune()
-        batch.progress = self
-        self.batches.append(batch)
+        """Take in the next records. An empty batch stands for records that were all finished before."""
+        if self.next is None and len(batch):
+            self.next = batch.offset(0)
+        self.end = batch.end
+        if len(batch):
+            batch.progress = self
+            self.batches.append(batch)
+        if len(self.batches) > self._crowded:
+            self.prune()
 
     def prune(self) -> None:
-        """Let go of the batches at the front that are finished whole."""
-        batches = self.batches
-        while batches and batches[0].left == 0:
-            batch = batches.popleft()
-            self.next = batch.offset(len(batch) - 1) + 1
-
-    def due(self) -> int | None:
-        """The offset to commit, None where that would not be news."""
-        self.prune()
+        """Let go of the batches that are finished whole, wherever they are: what is between the others is finished."""
+        self.batches = deque(batch for batch in self.batches if batch.left)
+        self._crowded = 2 * len(self.batches) + 16
         if self.batches:
             front = self.batches[0]
-            finished = front.finished()
-            if finished:
-                self.next = front.offset(finished - 1) + 1
-        return self.next if self.next is not None and self.next > self.committed else None
+            self.next = front.offset(front.finished())
+        elif self.end:
+            self.next = self.end
+
+    def due(self) -> tuple[int, str] | None:
+        """The offset and the note to commit, None where that would not be news."""
+        self.prune()
+        if self.next is None or self.next < self.committed[0]:
+            return None
+        found = self.next, write(self.partition.topic, self.next, self.above())
+        return found if found != self.committed else None
+
+    def above(self) -> Iterator[Span]:
+        """The spans of offsets above the prefix that are finished; what has no record counts as finished."""
+        at: int | None = None
+        for batch in self.batches:
+            for first, last in _unfinished(batch):
+                if at is not None and at < first:
+                    yield Span(at, first)
+                at = last + 1
+        if at is not None and at < self.end:
+            yield Span(at, self.end)
+
+    @property
+    def span(self) -> int:
+        """How many offsets lie between the first that is not finished and the newest."""
+        return self.end - self.next if self.next is not None else 0
 
     def fence(self) -> None:
         """Have the engine start no more of it."""
@@ -143,3 +184,14 @@ class Progress:
     def running(self) -> int:
         """How many records were started and are not finished."""
         return sum(batch.owed.count(1, 0, batch.taken) for batch in self.batches)
+
+
+def _unfinished(batch: KafkaBatch) -> Iterator[tuple[int, int]]:
+    """The first and last offsets of the runs of records that are not finished."""
+    for run in _UNFINISHED.finditer(batch.owed):
+        if batch.sparse:
+            # What was left out of the run is finished.
+            for index in range(*run.span()):
+                yield batch.offset(index), batch.offset(index)
+        else:
+            yield batch.offset(run.start()), batch.offset(run.end() - 1)

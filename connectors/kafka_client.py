@@ -7,7 +7,7 @@ confluent-kafka) and reports to a `Listener` from whatever thread it likes. A pr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -71,10 +71,10 @@ class Consumer(Protocol):
         """Wait for records, up to `seconds`; by partition, as batches. Raises `Broken`."""
         ...
 
-    def pause(self) -> None:
-        """Fetch nothing more, for any partition, until `resume`; polling goes on."""
+    def pause(self, partitions: Collection[int]) -> None:
+        """Fetch nothing more of these, as far as they are ours, until `resume`; polling goes on."""
 
-    def resume(self) -> None: ...
+    def resume(self, partitions: Collection[int]) -> None: ...
 
     def commit(self, commits: Commits) -> None:
         """Begin to commit; `committed` tells the end, which may take further polls."""

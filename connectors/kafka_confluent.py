@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from concurrent.futures import Future
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
-from penstock.connectors.kafka_confluent_client import PROBE, connection
+from penstock.connectors.kafka_confluent_client import PROBE, committed, connection
+from penstock.connectors.kafka_start import Starts
 from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
@@ -51,11 +54,16 @@ class ConfluentConsumer:
         self.subscription = subscription
         self.listener = listener
         self.topic_id = ""
+        self.starts = Starts(subscription.topic)
         self._consumer: ck.Consumer | None = None
         self._next: dict[int, int] = {}
         self._refused = ""
         self._down = False
         self._probed = 0.0
+        self._committing: Commits = {}
+        self._admin: Any = None
+        self._answer: Future[Any] | None = None
+        self._asked = 0.0
 
     def open(self) -> None:
         import confluent_kafka as ck
@@ -64,13 +72,15 @@ class ConfluentConsumer:
         self._value, self._key, self._headers = ck.Message.value, ck.Message.key, ck.Message.headers
         self._error: Any = ck.Message.error
         self._partition: Any = ck.Message.partition
+        self._offset: Any = ck.Message.offset
         self._refused, self._down = "", False
         self._consumer = consumer = ck.Consumer(self._configuration())
         try:
             partitions = self._partitions(consumer)
             self.topic_id = self._identity()
-            if self.subscription.start == "latest":
+            if self.subscription.start == "latest" and self.starts.first:
                 self._start_at_latest(consumer, partitions)
+            self.starts.first = False
             consumer.subscribe(
                 [self.subscription.topic], on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._lost
             )
@@ -120,14 +130,28 @@ class ConfluentConsumer:
 
     def _identity(self) -> str:
         """The topic's lasting id, in the form that Kafka's own tools print; empty from brokers that have none."""
+        return _topic_id(self._describe().result())
+
+    def _describe(self) -> Future[Any]:
         import confluent_kafka as ck
         from confluent_kafka.admin import AdminClient
 
+        if self._admin is None:
+            self._admin = AdminClient(connection(self.subscription.settings))
+        self._asked = time.monotonic()
         name = self.subscription.topic
-        admin = AdminClient(connection(self.subscription.settings))
-        described = admin.describe_topics(ck.TopicCollection([name]), request_timeout=CONNECT)[name].result()
-        found = str(described.topic_id or "")
-        return "" if found == NO_ID else found
+        asked: dict[str, Future[Any]] = self._admin.describe_topics(ck.TopicCollection([name]), request_timeout=CONNECT)
+        return asked[name]
+
+    def _look_at_the_topic(self) -> None:
+        """The client follows a topic that was made anew as if it were the old one: ask now and then which it is."""
+        if self._answer is not None:
+            if self._answer.done():
+                answer, self._answer = self._answer, None
+                if answer.exception() is None:
+                    self.starts.compare(self.topic_id, _topic_id(answer.result()))
+        elif time.monotonic() - self._asked > self.subscription.settings.metadata_interval:
+            self._answer = self._describe()
 
     def _start_at_latest(self, consumer: ck.Consumer, partitions: Sequence[int]) -> None:
         """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
@@ -149,6 +173,7 @@ class ConfluentConsumer:
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         assert self._consumer is not None
+        self._look_at_the_topic()
         # `consume` waits until it has as many as it was asked for, so it is only ever asked for what is there.
         messages = self._consumer.consume(MOST, 0)
         if not messages:
@@ -171,6 +196,9 @@ class ConfluentConsumer:
         return [(number, self._batch(number, records, now)) for number, records in runs.items()]
 
     def _batch(self, number: int, records: list[Any], now: float) -> KafkaBatch:
+        end, count = records[-1].offset() + 1, len(records)
+        if self.starts.pending:
+            records = self.starts.rest(number, records, self._offset, partial(self._beginning, number))
         headers = list(map(self._headers, records))
         return ConfluentBatch(
             _NOWHERE,
@@ -179,7 +207,20 @@ class ConfluentConsumer:
             list(map(self._key, records)),
             headers if any(headers) else None,
             now,
+            end=end,
+            sparse=len(records) < count,
         )
+
+    def _beginning(self, number: int) -> int | None:
+        """The first offset that the broker still has, None where it does not say."""
+        import confluent_kafka as ck
+
+        assert self._consumer is not None
+        place = ck.TopicPartition(self.subscription.topic, number)
+        try:
+            return int(self._consumer.get_watermark_offsets(place, timeout=PROBE)[0])
+        except ck.KafkaException:
+            return None
 
     def _without_errors(self, messages: list[Any]) -> list[Any]:
         """Leave out what is no record but a report; raise for one that ends the client."""
@@ -196,13 +237,13 @@ class ConfluentConsumer:
                 self._trouble(error)
         return records
 
-    def pause(self) -> None:
+    def pause(self, partitions: Collection[int]) -> None:
         assert self._consumer is not None
-        self._consumer.pause(self._consumer.assignment())
+        self._consumer.pause([place for place in self._consumer.assignment() if place.partition in partitions])
 
-    def resume(self) -> None:
+    def resume(self, partitions: Collection[int]) -> None:
         assert self._consumer is not None
-        self._consumer.resume(self._consumer.assignment())
+        self._consumer.resume([place for place in self._consumer.assignment() if place.partition in partitions])
 
     def lag(self) -> int | None:
         consumer = self._consumer
@@ -227,6 +268,7 @@ class ConfluentConsumer:
     def commit(self, commits: Commits) -> None:
         if self._consumer is None:
             raise Broken("the consumer is closed")
+        self._committing = commits
         self._consumer.commit(offsets=self._offsets(commits), asynchronous=True)
 
     def _offsets(self, commits: Commits) -> list[ck.TopicPartition]:
@@ -237,10 +279,21 @@ class ConfluentConsumer:
 
     def _committed(self, error: ck.KafkaError | None, partitions: list[ck.TopicPartition]) -> None:
         first = error or next((each.error for each in partitions if each.error is not None), None)
-        done = {each.partition: (each.offset, "") for each in partitions if each.error is None and error is None}
-        self.listener.committed(done, None if first is None else Unavailable("kafka", first.str()))
+        commits, self._committing = self._committing, {}
+        self.listener.committed(commits, None if first is None else Unavailable("kafka", first.str()))
 
-    def _assigned(self, _: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+    def _assigned(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
+        import confluent_kafka as ck
+
+        try:
+            commits = committed(consumer, self.subscription.topic, [each.partition for each in partitions])
+        except ck.KafkaException as error:
+            # To begin without knowing what is finished would do it again.
+            raise Broken(f"the group does not tell what is committed: {error.args[0].str()}") from None
+        anew = self.starts.resolve(self.topic_id, commits)
+        for each in partitions:
+            each.offset = ck.OFFSET_BEGINNING if each.partition in anew else ck.OFFSET_STORED
+        consumer.incremental_assign(partitions)
         self.listener.assigned(self.topic_id, [each.partition for each in partitions])
 
     def _revoked(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
@@ -289,6 +342,12 @@ class ConfluentConsumer:
     def _well(self) -> None:
         self._down = False
         self.listener.trouble(None)
+
+
+def _topic_id(described: Any) -> str:
+    # Kafka's own tools and kafka-python write the two last digits as a URL can have them.
+    found = str(described.topic_id or "").replace("+", "-").replace("/", "_")
+    return "" if found == NO_ID else found
 
 
 _NOWHERE = Partition("")

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from penstock.connectors.kafka_batch import Commits, KafkaBatch, Progress
+from penstock.connectors.kafka_batch import SPAN, Commits, KafkaBatch, Progress
 from penstock.connectors.kafka_client import MOST, Broken, Consumer
 from penstock.errors import PenstockError, Unavailable
 
@@ -76,6 +76,7 @@ class Poller:
         self._taken = 0
         self._held = False
         self._failing = False
+        self._wide: set[int] = set()
 
     # -- called on the loop --------------------------------------------------------------------------------------
 
@@ -166,19 +167,34 @@ class Poller:
         if now - self._measured > MEASURE:
             self._measured = now
             self.lag = self.consumer.lag()
+            # Each time, since a rebalance may have resumed them.
+            self.consumer.pause(self._wide)
+        self._narrow()
+
+    def _narrow(self) -> None:
+        """Read no further in partitions that are far ahead of their commits; the others go on."""
+        wide = {number for number, progress in tuple(self.owned.items()) if progress.span >= SPAN}
+        if wide != self._wide:
+            self.consumer.pause(wide - self._wide)
+            log.warning(
+                "too far ahead of what is finished, and not read further: partitions %s", sorted(wide) or "none"
+            )
+            self.consumer.resume(self._wide - wide)
+            self._wide = wide
 
     def _full(self) -> bool:
         return self._held or self._handed - self._taken >= FULL
 
     def _poll(self, seconds: float) -> None:
-        count = 0
+        count, found = 0, False
         for number, batch in self.consumer.poll(seconds):
             progress = self.owned.get(number)
             if progress is not None:
                 batch.partition = progress.partition
                 self.receiver.arrived.append((progress, batch))
                 count += len(batch)
-        if count:
+                found = True
+        if found:
             self._handed += count
             self.receiver.arrive()
 
@@ -194,11 +210,11 @@ class Poller:
         try:
             while self._full() and not self._closing:
                 # Each time, since a rebalance may have brought partitions that are not paused.
-                self.consumer.pause()
+                self.consumer.pause(tuple(self.owned))
                 self._poll(IDLE)
                 self._attend()
         finally:
-            self.consumer.resume()
+            self.consumer.resume(set(self.owned) - self._wide)
 
     def _reopen(self) -> None:
         """Make the consumer anew, as often as it takes."""

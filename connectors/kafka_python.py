@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
 from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
 from penstock.connectors.kafka_python_client import connected, library, refusal
+from penstock.connectors.kafka_start import Starts
 from penstock.errors import Unavailable
 
 log = logging.getLogger("penstock.kafka")
@@ -52,6 +54,7 @@ class PythonConsumer:
         self.subscription = subscription
         self.listener = listener
         self.topic_id = ""
+        self.starts = Starts(subscription.topic)
         self._consumer: Any = None
         self._next: dict[int, int] = {}
         self._heard = 0.0
@@ -59,6 +62,7 @@ class PythonConsumer:
         self._count = 0
         self._rejoin = 0.0
         self._first = 0
+        self._known: Any = None
         self._place: Any = None
         self._net: Any = None
         self._cluster: Any = None
@@ -71,8 +75,9 @@ class PythonConsumer:
         try:
             # The client's loop, and its view of the cluster: there is no public way to what is needed of them.
             self._net, self._cluster = self._consumer._net, self._consumer._cluster
-            if self.subscription.start == "latest":
+            if self.subscription.start == "latest" and self.starts.first:
                 self._start_at_latest()
+            self.starts.first = False
             self._consumer.subscribe([self.subscription.topic], listener=_listener(self))
             self._learn()
         except (errors.KafkaError, TypeError, ValueError) as error:
@@ -115,11 +120,16 @@ class PythonConsumer:
             if update.is_done:
                 update = self._cluster.request_update()
             time.sleep(0.01)
-        identity = self._cluster.topic_id(name)
-        if identity is not None and identity.int:
-            self.topic_id = urlsafe_b64encode(identity.bytes).decode().rstrip("=")
+        self.topic_id = self._identity()
         self._first = min(found)
         return sorted(found)
+
+    def _identity(self) -> str:
+        """The topic's lasting id, in the form that Kafka's own tools print; empty where it is not known."""
+        identity = self._cluster.topic_id(self.subscription.topic)
+        if identity is None or not identity.int:
+            return ""
+        return urlsafe_b64encode(identity.bytes).decode().rstrip("=")
 
     def _start_at_latest(self) -> None:
         """At the group's first start, commit the ends; what is added to the topic later starts at its beginning."""
@@ -138,6 +148,7 @@ class PythonConsumer:
     # -- polling -------------------------------------------------------------------------------------------------
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
+        self._unpark()
         found = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=MOST)
         now = time.monotonic()
         self._look_for_partitions(now)
@@ -149,8 +160,21 @@ class PythonConsumer:
             self._well()
         return [(place.partition, self._batch(place.partition, records, now)) for place, records in found.items()]
 
+    def _unpark(self) -> None:
+        """Have the records of resumed partitions come.
+
+        The client sets aside what it has read of a paused partition, and takes it up again only when it has nothing in
+        hand. It has, once anything came of another partition, even if all of that is handed over.
+        """
+        fetcher = self._consumer._fetcher
+        if fetcher._paused_partition_records and not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
+
     def _batch(self, number: int, records: list[Any], now: float) -> KafkaBatch:
-        self._next[number] = records[-1].offset + 1
+        self._next[number] = end = records[-1].offset + 1
+        count = len(records)
+        if self.starts.pending:
+            records = self.starts.rest(number, records, OFFSET, partial(self._beginning, number))
         headers = [record.headers for record in records]
         return PythonBatch(
             _NOWHERE,
@@ -159,13 +183,24 @@ class PythonConsumer:
             [record.key for record in records],
             headers if any(headers) else None,
             now,
+            end=end,
+            sparse=len(records) < count,
         )
 
-    def pause(self) -> None:
-        self._consumer.pause(*self._consumer.assignment())
+    def _beginning(self, number: int) -> int | None:
+        """The first offset that the broker still has, None where it does not say."""
+        place = self._place(self.subscription.topic, number)
+        try:
+            found: int = self._consumer.beginning_offsets([place], timeout_ms=ANSWER)[place]
+        except library("kafka.errors").KafkaError:
+            return None
+        return found
 
-    def resume(self) -> None:
-        self._consumer.resume(*self._consumer.paused())
+    def pause(self, partitions: Collection[int]) -> None:
+        self._consumer.pause(*(place for place in self._consumer.assignment() if place.partition in partitions))
+
+    def resume(self, partitions: Collection[int]) -> None:
+        self._consumer.resume(*(place for place in self._consumer.paused() if place.partition in partitions))
 
     def lag(self) -> int | None:
         if self._consumer is None:
@@ -192,6 +227,9 @@ class PythonConsumer:
         fewer than the client then takes for assigned: the rest would be nobody's. Joining again without a change takes
         nothing from anybody.
         """
+        if (identity := self._cluster.topic_id(self.subscription.topic)) is not self._known:
+            self._known = identity
+            self.starts.compare(self.topic_id, self._identity())
         count = len(self._cluster.partitions_for_topic(self.subscription.topic) or ())
         if count > self._count:
             if self._count:
@@ -235,7 +273,12 @@ class PythonConsumer:
         topic = self.subscription.topic
         return _offsets({self._place(topic, number): commit for number, commit in commits.items()})
 
-    def assigned(self, places: Iterable[Any]) -> None:
+    async def assigned(self, places: Collection[Any]) -> None:
+        """Runs on the client's own loop, before it asks where to begin."""
+        found = await self._consumer._coordinator.fetch_committed_offsets_async(set(places))
+        commits = {place.partition: (commit.offset, commit.metadata) for place, commit in found.items()}
+        for number in self.starts.resolve(self.topic_id, commits):
+            self._consumer.seek_to_beginning(self._place(self.subscription.topic, number))
         self.listener.assigned(self.topic_id, [place.partition for place in places])
 
     async def revoked(self, places: Iterable[Any]) -> None:
@@ -270,8 +313,8 @@ def _listener(consumer: PythonConsumer) -> Any:
     base: Any = library("kafka.consumer.subscription_state").AsyncConsumerRebalanceListener
 
     class Rebalances(base):  # type: ignore[misc]
-        async def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
-            consumer.assigned(assigned)
+        async def on_partitions_assigned(self, assigned: Collection[Any]) -> None:
+            await consumer.assigned(assigned)
 
         async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
             await consumer.revoked(revoked)
@@ -283,3 +326,4 @@ def _listener(consumer: PythonConsumer) -> Any:
 
 
 _NOWHERE = Partition("")
+OFFSET: Callable[[Any], int] = attrgetter("offset")

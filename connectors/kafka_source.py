@@ -26,7 +26,8 @@ class KafkaSource:
 
     The poller's thread puts batches into `arrived`; everything else of the accounts belongs to the loop. The
     contiguous finished prefix of each partition is committed every `interval` seconds, when partitions leave, and
-    when asked. Commits follow one another, so that none overtakes a later one.
+    when asked, with a note of what is finished above it, which the next owner leaves out. Commits follow one another,
+    so that none overtakes a later one.
     """
 
     def __init__(self, name: str, make: Callable[[Listener], Consumer], *, interval: float, drain: float) -> None:
@@ -83,7 +84,8 @@ class KafkaSource:
             count += len(batch)
             if not progress.fenced:
                 progress.add(batch)
-                batches.append(batch)
+                if len(batch):
+                    batches.append(batch)
         if self._poller is not None:
             self._poller.taken(count)
         return batches
@@ -132,6 +134,10 @@ class KafkaSource:
     def lag(self) -> int | None:
         return self._poller.lag if self._poller is not None else None
 
+    def span(self) -> int:
+        """Offsets between commit and newest record, of the partition where they are most."""
+        return max((progress.span for progress in tuple(self._owned.values())), default=0)
+
     # -- commits -------------------------------------------------------------------------------------------------
 
     def _due(self) -> Commits:
@@ -156,10 +162,10 @@ class KafkaSource:
 
     def _end_commit(self, commits: Commits, error: Exception | None) -> None:
         if error is None:
-            for number, (offset, _) in commits.items():
+            for number, commit in commits.items():
                 progress = self._owned.get(number)
-                if progress is not None and offset > progress.committed:
-                    progress.committed = offset
+                if progress is not None:
+                    progress.committed = commit
         else:
             log.warning("%s: commit failed and will be repeated: %s", self.name, error)
         future, self._committing = self._committing, None
@@ -252,7 +258,4 @@ def _fence(leaving: Iterable[Progress]) -> None:
 
 
 def _due(owned: Iterable[Progress]) -> Commits:
-    # The text is the place of what finished above the prefix, once that is recorded.
-    return {
-        progress.partition.number: (offset, "") for progress in tuple(owned) if (offset := progress.due()) is not None
-    }
+    return {progress.partition.number: due for progress in tuple(owned) if (due := progress.due()) is not None}

@@ -83,6 +83,7 @@ _GAUGES = {
     "troubled": "Events that failed and have no outcome yet, by source",
     "unconfirmed": "Actions handed to a sink and not confirmed, by sink",
     "lag": "Records waiting at the origin, by source",
+    "span": "Offsets between the commit and the newest record, of the partition where they are most, by source",
     "outage": "1 for each dependency that does not answer",
     "store": "The store connection: commands, writes, mean batch",
     "model_batch": "Mean rows of a model run, by model",

@@ -28,6 +28,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
             for stage, count in counts.items():
                 into[stage] = into.get(stage, 0) + count
     lags = {address: source.lag() for address, (_, source) in engine.sources.items()}
+    spans = {address: getattr(source, "span", None) for address, (_, source) in engine.sources.items()}
     store = _told(engine.store)
     models = {ref: _told(predictor) for ref, (predictor, _) in engine.models.items()}
     return {
@@ -43,6 +44,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "in_flight": {lane.source.stage: lane.in_flight for lane in engine.lanes},
         "unconfirmed": {address: box.unsettled for address, box in engine.outboxes.items()},
         "lag": {address: lag for address, lag in lags.items() if lag is not None},
+        "span": {address: float(span()) for address, span in spans.items() if span is not None},
         "outage": dict.fromkeys(engine.outages.down, 1),
         "store": {name: value for name, value in store.items() if isinstance(value, int | float)},
         "model_batch": {ref: float(found.get("mean_batch", 0.0)) for ref, found in models.items()},

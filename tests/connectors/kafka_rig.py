@@ -14,7 +14,8 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 
 from penstock.connectors import Settings, Site
 from penstock.connectors.kafka import Kafka
-from tests.connectors.rig import PATIENCE, Record
+from penstock.connectors.kafka_confluent_client import committed
+from tests.connectors.rig import PATIENCE, Record, until
 from tests.servers import Kafka as Server
 
 T = TypeVar("T")
@@ -50,8 +51,8 @@ class KafkaRig:
         self._reader: ck.Consumer | None = None
         self._producer: ck.Producer | None = None
         self._seen: list[Record] = []
-        topic = NewTopic(self.to, partitions, 1, config=dict(config or {}))
-        self.admin.create_topics([topic])[self.to].result(PATIENCE)
+        self._topic = NewTopic(self.to, partitions, 1, config=dict(config or {}))
+        self.admin.create_topics([self._topic])[self.to].result(PATIENCE)
 
     def site(self) -> Site:
         return Site(Settings(self.variables), pipeline="contract")
@@ -85,11 +86,22 @@ class KafkaRig:
         consumer = ck.Consumer({"bootstrap.servers": self.address, "group.id": self.group})
         try:
             partitions = consumer.list_topics(self.to, timeout=PATIENCE).topics[self.to].partitions
-            asked = [ck.TopicPartition(self.to, number) for number in sorted(partitions)]
-            found = consumer.committed(asked, timeout=PATIENCE)
+            found = committed(consumer, self.to, sorted(partitions))
         finally:
             consumer.close()
-        return {each.partition: Committed(each.offset, each.metadata or "") for each in found if each.offset >= 0}
+        return {number: Committed(offset, text or "") for number, (offset, text) in found.items()}
+
+    async def commit(self, commits: Mapping[int, tuple[int, str]]) -> None:
+        """Commit from outside, while the group has no member."""
+        await in_thread(lambda: self._commit(commits))
+
+    def _commit(self, commits: Mapping[int, tuple[int, str]]) -> None:
+        consumer = ck.Consumer({"bootstrap.servers": self.address, "group.id": self.group})
+        try:
+            asked = [ck.TopicPartition(self.to, number, *commit) for number, commit in commits.items()]
+            consumer.commit(offsets=asked, asynchronous=False)
+        finally:
+            consumer.close()
 
     async def received(self, count: int) -> list[Record]:
         await in_thread(lambda: self._read(count))
@@ -111,6 +123,35 @@ class KafkaRig:
         """Have `total` partitions; records are then produced with a fresh view of them."""
         self._producer = None
         await in_thread(lambda: self.admin.create_partitions([NewPartitions(self.to, total)])[self.to].result(PATIENCE))
+
+    async def recreate(self) -> None:
+        """Delete the topic and make another one of its name."""
+        self._producer = None
+        before = await in_thread(self.identify)
+        await in_thread(lambda: self.admin.delete_topics([self.to])[self.to].result(PATIENCE))
+
+        async def made() -> bool:
+            try:
+                await in_thread(lambda: self.admin.create_topics([self._topic])[self.to].result(PATIENCE))
+                return True
+            except ck.KafkaException:
+                # The old one is still being deleted, or a reader has asked for it and the broker made it.
+                return await in_thread(self.identify) not in ("", before)
+
+        await until(made)
+
+    def delete_before(self, offset: int) -> None:
+        """Have the broker delete records as retention does."""
+        place = ck.TopicPartition(self.to, 0, offset)
+        self.admin.delete_records([place])[place].result(PATIENCE)
+
+    def identify(self) -> str:
+        """The topic's lasting id; empty while there is none."""
+        try:
+            found = self.admin.describe_topics(ck.TopicCollection([self.to]))[self.to].result(PATIENCE)
+        except ck.KafkaException:
+            return ""
+        return str(found.topic_id).replace("+", "-").replace("/", "_")
 
     async def close(self) -> None:
         if self._reader is not None:

@@ -213,7 +213,9 @@ class RedeliveryContract(SourceContract):
             for number in (0, 1, 2, 3, 7):
                 taken[number].settle()
         async with opened(rig) as source:
-            again = await take(source, 6)
+            again = await take(source, 5)
+            while again[-1].value != b"9":
+                again += await take(source, 1)
             assert {record.value for record in again} >= set(numbers(10)[4:7] + numbers(10)[8:])
             assert not {record.value for record in again} & set(numbers(4))
             values = [record.value for record in again]
