@@ -5,12 +5,14 @@ contestants are this engine, and both send what one wave asks for as one request
 
 - *guarded*: `state(int, by="card", update=count)`: the event's position is kept beside the count, so that an event that
   comes again changes nothing and gets what it got.
-- *unguarded*: `HINCRBY`, which counts an event as often as it comes.
+- *unguarded*: reads the count, has the same function count, and writes it; exact only while nothing is repeated and
+  nobody else writes.
+- *in the server*: `HINCRBY`, which counts an event as often as it comes, and can do nothing but count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,16 +23,17 @@ from benchmarks.payments import Payment, records
 from benchmarks.penstock_side import drain
 from penstock import Pipeline
 from penstock.connectors import Store
-from penstock.connectors.command import Prepared
+from penstock.connectors.command import Prepared, pack
 from penstock.connectors.memory import Memory
 from penstock.connectors.store import RedisStore
 from penstock.pipeline.run import on_loop
 from penstock.stages import state
-from penstock.stages.helper import Helper
+from penstock.stages.helper import Asker, Helper
+from penstock.stages.packing import packing
 from tests.servers import Redis
 
 EVENTS = 60_000
-GUARDED, UNGUARDED = "guarded", "unguarded"
+GUARDED, UNGUARDED, SERVER = "guarded", "unguarded", "in the server"
 
 
 def count(seen: int | None, payment: Payment) -> int:
@@ -39,16 +42,17 @@ def count(seen: int | None, payment: Payment) -> int:
 
 
 @dataclass(frozen=True)
-class Increment:
-    """An enrich helper that counts without asking whether the event was counted before."""
+class Unguarded:
+    """An enrich helper that counts without asking whether the event was counted before: as `opens` does it."""
 
+    opens: Callable[[RedisStore], Asker]
     answer: Any = int
     fields: tuple[str, ...] = ("card",)
 
-    def open(self, store: Store) -> Incrementing:
+    def open(self, store: Store) -> Asker:
         """Bound to its store."""
         assert isinstance(store, RedisStore)
-        return Incrementing(store)
+        return self.opens(store)
 
 
 class Incrementing:
@@ -58,21 +62,44 @@ class Incrementing:
         self._ask = store.connection.ask
         self._command = Prepared(("HINCRBY",), ("seen", 1))
 
-    def question(self, payload: Any) -> str:
-        """Whose counter."""
+    def question(self, payload: Any) -> Any:
+        """Whose counter, and what changes it."""
         return f"unguarded:{payload.card}"
 
-    async def ask(self, question: str) -> int:
+    async def ask(self, question: Any) -> int:
         """The count after this event."""
-        return (await self.ask_many([question]))[0]
+        found: int = (await self.ask_many([question]))[0]
+        return found
 
-    async def ask_many(self, questions: Sequence[str]) -> list[int]:
+    async def ask_many(self, questions: Sequence[Any]) -> list[Any]:
         """The counts after these events."""
         return await self._ask(self._command.pack_many(questions), len(questions))
 
 
+class Rewriting(Incrementing):
+    """`GET`, the function, `SET`: two requests for a wave."""
+
+    def __init__(self, store: RedisStore) -> None:
+        super().__init__(store)
+        self._store = store
+        self._pack, self._unpack = packing(int)
+
+    def question(self, payload: Any) -> Any:
+        return f"rewritten:{payload.card}", payload
+
+    async def ask_many(self, questions: Sequence[Any]) -> list[Any]:
+        found = await self._store.read([key for key, _ in questions])
+        answers, packed = [], []
+        for (key, payload), before in zip(questions, found, strict=True):
+            after = self._pack(count(None if before is None else self._unpack(before), payload))
+            answers.append(self._unpack(after))
+            packed.append(pack("SET", key, after))
+        await self._ask(b"".join(packed), len(packed))
+        return answers
+
+
 def run(options: Options) -> Report:
-    """Both, in turns."""
+    """All three, in turns."""
     report = Report("guarded", "", notes=[placement()])
     values = [record.value for record in records(EVENTS)]
     with Redis() as redis, first_core():
@@ -88,8 +115,13 @@ def run(options: Options) -> Report:
 
         contestants = [
             Contestant(GUARDED, lambda: turn(state(int, by="card", update=count))),
-            Contestant(UNGUARDED, lambda: turn(Increment())),
+            Contestant(UNGUARDED, lambda: turn(Unguarded(Rewriting))),
+            Contestant(SERVER, lambda: turn(Unguarded(Incrementing))),
         ]
+        contestants = [each for each in contestants if options.wants(each.name)]
         report.rates = take_turns(contestants, rounds=options.rounds, say=options.say)
-    report.figures = [Figure(f"{GUARDED} / {UNGUARDED}", ratios(report.rates, GUARDED, UNGUARDED), 0.7)]
+    for reference, target in ((UNGUARDED, 0.7), (SERVER, None)):
+        if {GUARDED, reference} <= report.rates.keys():
+            figure = Figure(f"{GUARDED} / {reference}", ratios(report.rates, GUARDED, reference), target)
+            report.figures.append(figure)
     return report

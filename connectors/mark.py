@@ -15,6 +15,7 @@ class Mark:
     - `floor`: a place of the origin below which everything has been confirmed, so that the guard may forget it. It must
       not be above the place of any event that is still to come, so records that were set aside (spilled) and count as
       confirmed come back under an origin of their own.
+    - `entry`: all of that as the name under which a guard keeps what the event got.
     - `results`: what the event's updates came to, packed, by stage and path (`Batch.updates`). A stage takes what is
       there instead of updating, and adds what it has done: a dead letter carries this to its replay.
 
@@ -22,7 +23,7 @@ class Mark:
     Mark('payments/3', '0000000000000000042', path='.1', floor='', id='')
     """
 
-    __slots__ = ("floor", "id", "origin", "path", "place", "results")
+    __slots__ = ("entry", "floor", "id", "origin", "path", "place", "results")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Mark:
         self.floor = floor
         self.id = id
         self.results: dict[str, bytes] = {} if results is None else results
+        self.entry = (f"@{origin} {place}{path}" if origin else f"#{id} {path}").encode()
 
     def __repr__(self) -> str:
         return f"Mark({self.origin!r}, {self.place!r}, path={self.path!r}, floor={self.floor!r}, id={self.id!r})"

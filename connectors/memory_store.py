@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from penstock.connectors.command import encoded
 from penstock.connectors.durability import Durability
-from penstock.connectors.guard import Update, Updated, guard
+from penstock.connectors.guard import VERSION, Swap
 from penstock.connectors.reply import ReplyError
 
 Log: TypeAlias = list[tuple[int, dict[str, bytes]]]
@@ -37,6 +37,9 @@ class MemoryStore:
 
     def clock(self) -> float:
         return self._clock()
+
+    def second(self) -> int:
+        return int(self._clock())
 
     async def durability(self) -> Durability:
         """It lives as long as whoever could miss anything."""
@@ -87,18 +90,21 @@ class MemoryStore:
         elif values:
             raise _wrong(key)
 
-    async def update(self, updates: Sequence[Update]) -> list[Updated]:
-        return [self._update(update) for update in updates]
+    async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
+        return [self._swap(swap) for swap in swaps]
 
-    def _update(self, update: Update) -> Updated:
-        kept = self._get(update.key)
-        if kept is not None and not isinstance(kept, dict):
-            return Updated("foreign", str(_wrong(update.key)).encode())
-        found = {} if kept is None else kept
-        updated = guard(found, update, int(self.clock()))
-        if found:
-            self._keys[update.key] = found
-        return updated
+    def _swap(self, swap: Swap) -> bool:
+        kept = self._get(swap.key)
+        if kept is None:
+            kept = {}
+        if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected:
+            return False
+        kept.update(swap.fields)
+        for name in swap.gone:
+            kept.pop(name, None)
+        if kept:
+            self._keys[swap.key] = kept
+        return True
 
     async def delete(self, keys: Sequence[str]) -> int:
         count = 0

@@ -8,7 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from penstock.connectors.batch import Batch
 from penstock.connectors.durability import Durability
 from penstock.connectors.event import Message
-from penstock.connectors.guard import Update, Updated
+from penstock.connectors.guard import Swap
 from penstock.connectors.site import Site
 
 Settled: TypeAlias = Callable[[Sequence[Message], BaseException | None], None]
@@ -121,6 +121,10 @@ class Store(Protocol):
         """Seconds, of whatever time keys and caches expire by."""
         ...
 
+    def second(self) -> int:
+        """The second of the store's own calendar, by which what it keeps for long is dated."""
+        ...
+
     async def open(self) -> None: ...
 
     async def close(self) -> None: ...
@@ -160,11 +164,12 @@ class Store(Protocol):
         """Set fields of a hash. Idempotent."""
         ...
 
-    def update(self, updates: Sequence[Update]) -> Awaitable[list[Updated]]:
-        """Change state, each of these once for its event, whatever is repeated (`penstock.connectors.guard`).
+    def swap(self, swaps: Sequence[Swap]) -> Awaitable[list[bool]]:
+        """Change hashes, each if its version is still the expected one; whether it was (`penstock.connectors.guard`).
 
-        All are one request, done in order; one that finds a conflict changes nothing and stops none of the others.
-        Idempotent.
+        All are one request, done in order; one that is not done stops none of the others. A key that holds something
+        else has no version. One that is sent again after a lost reply may be denied though it was done: who reads
+        the hash then, finds it.
         """
         ...
 

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha1
+from itertools import chain
 from typing import Any, cast
 
 from penstock.connectors.command import Argument, Prepared, pack
 from penstock.connectors.connection import Connection, Statistics
 from penstock.connectors.durability import Durability, ask
-from penstock.connectors.guard import Update, Updated, answered
+from penstock.connectors.guard import Swap
 from penstock.connectors.log_scripts import AMEND, ENTRIES, REMOVE
 from penstock.connectors.reply import ReplyError
 from penstock.connectors.site import Site
@@ -26,13 +28,37 @@ return place
 """
 """Appends an entry under an id unless the id is known, in one step of the server; the place either way."""
 
+SWAP = """\
+local done, at = {}, 1
+for i = 1, #KEYS do
+  local fields, gone = 2 * tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+  local version = redis.pcall('HGET', KEYS[i], '+')
+  if type(version) == 'table' or (version or '') ~= ARGV[at] then
+    done[i] = 0
+  else
+    done[i] = 1
+    local first, last = at + 3 + fields, at + 2 + fields + gone
+    if fields > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 3, first - 1)) end
+    for j = first, last, 1000 do redis.call('HDEL', KEYS[i], unpack(ARGV, j, math.min(j + 999, last))) end
+  end
+  at = at + 3 + fields + gone
+end
+return done
+"""
+"""Changes hashes, each if its version is the expected one; for each whether it was."""
+
+TOGETHER = 250
+"""Hashes that one script changes at most: while it runs, the server does nothing else."""
+
+_SWAP = sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
+
 _MAP = Prepared(("HGETALL",))
 
 
 class RedisStore:
     """`Store` on the server that `PENSTOCK_STORE` names. Keys are used as they are given.
 
-    Reads, `write`, `settle`, `write_hash`, `update`, `delete` and appends with an `id` are sent again when their reply
+    Reads, `write`, `settle`, `write_hash`, `swap`, `delete` and appends with an `id` are sent again when their reply
     is lost, for doing them twice is doing them once; an append without one then raises `Unavailable`, its outcome
     unknown.
 
@@ -48,9 +74,13 @@ class RedisStore:
 
     def __init__(self, site: Site) -> None:
         self.connection = Connection(site.settings.store().url, name="store")
+        self._ahead = 0.0
 
     def clock(self) -> float:
         return time.monotonic()
+
+    def second(self) -> int:
+        return int(time.time() + self._ahead)
 
     @property
     def problem(self) -> str | None:
@@ -64,6 +94,8 @@ class RedisStore:
     async def open(self) -> None:
         """Connect. Raises `Unavailable` where the server does not answer, `ConfigError` where it refuses the login."""
         await self.connection.open()
+        [[second, _]] = await self.connection.ask(pack("TIME"), again=True)
+        self._ahead = int(second) - time.time()
 
     async def close(self) -> None:
         """Leave. Safe to call twice."""
@@ -102,24 +134,18 @@ class RedisStore:
         if values:
             await self.connection.ask(pack("HSET", key, *_flat(values)), again=True)
 
-    async def update(self, updates: Sequence[Update]) -> list[Updated]:
-        if not updates:
+    async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
+        if not swaps:
             return []
-        packed = b"".join([_run("EVALSHA", update.body.digest, update) for update in updates])
-        replies = await self.connection.ask(packed, len(updates), again=True, forgive="NOSCRIPT")
-        if None in replies:
+        parts = [_swapping(swaps[at : at + TOGETHER]) for at in range(0, len(swaps), TOGETHER)]
+        replies = await self.connection.ask(b"".join(parts), len(parts), again=True, forgive="NOSCRIPT")
+        if None in replies:  # a server that has not seen the script yet
             unknown = [at for at, one in enumerate(replies) if one is None]
-            for at, one in zip(unknown, await self._taught([updates[at] for at in unknown]), strict=True):
+            packed = pack("SCRIPT", "LOAD", SWAP) + b"".join([parts[at] for at in unknown])
+            _, *taught = await self.connection.ask(packed, 1 + len(unknown), again=True)
+            for at, one in zip(unknown, taught, strict=True):
                 replies[at] = one
-        return [answered(one) for one in replies]
-
-    async def _taught(self, updates: Sequence[Update]) -> list[Any]:
-        """The replies of a server that has not seen the scripts yet: each goes along once, before it is asked for."""
-        bodies = dict.fromkeys(update.body for update in updates)
-        teaching = b"".join([pack("SCRIPT", "LOAD", body.script) for body in bodies])
-        packed = b"".join([_run("EVALSHA", update.body.digest, update) for update in updates])
-        replies = await self.connection.ask(teaching + packed, len(bodies) + len(updates), again=True)
-        return replies[len(bodies) :]
+        return [done == 1 for part in replies for done in part]
 
     async def delete(self, keys: Sequence[str]) -> int:
         if not keys:
@@ -179,8 +205,13 @@ def _hash(fields: tuple[str, ...]) -> Prepared:
     return Prepared(("HMGET",), fields)
 
 
-def _run(command: str, script: str, update: Update) -> bytes:
-    return pack(command, script, 1, update.key, *update.constants, *update.arguments)
+def _swapping(swaps: Sequence[Swap]) -> bytes:
+    arguments: list[Argument] = []
+    for _, expected, fields, gone in swaps:
+        arguments += (expected, len(fields), len(gone))
+        arguments.extend(chain.from_iterable(fields.items()))
+        arguments += gone
+    return pack("EVALSHA", _SWAP, len(swaps), *[swap.key for swap in swaps], *arguments)
 
 
 def _milliseconds(seconds: float) -> int:

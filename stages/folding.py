@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
 from penstock.connectors import Store
-from penstock.connectors.guard import FOLD, UNKNOWN, Update, Updated
+from penstock.connectors.guard import Cell, Swap
 from penstock.connectors.mark import Mark
 from penstock.errors import PenstockError
 from penstock.stages.helper import Failure
@@ -41,34 +41,18 @@ Question: TypeAlias = tuple[Change, Mark]
 """A change, and the mark of its event beside it."""
 
 
-class Cell:
-    """What this process takes a value to be: as the store said, or as its own last update leaves it.
-
-    An update is computed upon the one before it and sent without waiting for that one's reply. When one fails, all that
-    were computed upon it find another version than they expect; the cell is then replaced by a new one.
-    """
-
-    __slots__ = ("packed", "version")
-
-    def __init__(self, version: str, packed: bytes | None) -> None:
-        self.version = version
-        self.packed = packed
-
-
 class Attempt(NamedTuple):
-    """One question on its way: upon which cell its update was computed, and the new value.
+    """One question on its way: upon which cell it was decided, and what it is answered if the store agrees.
 
-    It only reads where there is no cell, or where the user's function raised `error` upon the version `base`: the event
-    may have been here before, and the value may be another one by now.
+    An event that was here before, and one that the user's function refused, change nothing. They are asked about all
+    the same where they were decided upon what the store may not have: the value may be another one by now.
     """
 
     at: int
-    key: str
-    update: Update
+    answer: Any
+    packed: bytes | None = None
     cell: Cell | None = None
-    value: Any = None
-    base: str = ""
-    error: Exception | None = None
+    swap: Swap | None = None
 
 
 class Folding:
@@ -79,6 +63,7 @@ class Folding:
         self._store = store
         self._space = space
         self._key = key_of(declared.by)
+        self._update = declared.update
         self._pack, self._unpack = packing(declared.kind)
         self._horizon = round(declared.horizon)
         self._cells: dict[str, Cell] = {}
@@ -97,105 +82,101 @@ class Folding:
         return answer
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Any]:
-        """The values after these events, in order. What one tick asks for is one request."""
+        """The values after these events, in order. What one tick asks for is one request, with one before it for values
+        that this process does not know yet.
+        """
         answers: list[Any] = [None] * len(questions)
-        left = list(range(len(questions)))
+        left: Sequence[int] = range(len(questions))
         for _ in range(TRIES):
-            attempts = []
-            for at in left:
-                try:
-                    change, mark = questions[at]
-                    done = mark.results.get(self._result(mark))
-                    if done is None:
-                        attempts.append(self._attempt(at, change, mark))
-                    else:
-                        answers[at] = self._read(change.key, done)
-                except Exception as error:
-                    answers[at] = Failure(error)
-            if not attempts:
+            await self._read_cells([questions[at] for at in left if not self._done(questions[at][1])])
+            attempts = [self._attempt(at, *questions[at]) for at in left]
+            denied = await self._send(attempts)
+            for attempt in attempts:
+                if attempt.at not in denied:
+                    answers[attempt.at] = attempt.answer
+                    if attempt.packed is not None:
+                        mark = questions[attempt.at][1]
+                        mark.results[self._space + mark.path] = attempt.packed
+            if not denied:
                 return answers
-            left = []
-            for attempt, updated in zip(attempts, await self._send(attempts), strict=True):
-                try:
-                    if updated.verdict == "conflict" and attempt.error and updated.version.decode() == attempt.base:
-                        answers[attempt.at] = Failure(attempt.error)
-                    elif updated.verdict == "conflict" and _reads(attempt.update.mark):
-                        answers[attempt.at] = self._end(attempt, updated)
-                    elif updated.verdict == "conflict":
-                        self._learn(attempt, updated)
-                        left.append(attempt.at)
-                    else:
-                        answers[attempt.at] = self._end(attempt, updated)
-                except Exception as error:
-                    answers[attempt.at] = Failure(error)
+            left = sorted(denied)
         for at in left:
             answers[at] = Failure(Contended(f"{self._space}{questions[at][0].key} was changed by others {TRIES} times"))
         return answers
 
+    async def _read_cells(self, questions: Sequence[Question]) -> None:
+        cells = self._cells
+        unknown = list(dict.fromkeys([change.key for change, _ in questions if change.key not in cells]))
+        if not unknown:
+            return
+        found = await self._store.read_maps([self._space + key for key in unknown])
+        for key, fields in zip(unknown, found, strict=True):
+            # Another task may have read it meanwhile, and gone on from there.
+            if fields is not None and key not in cells:
+                if len(cells) >= KNOWN:
+                    del cells[next(iter(cells))]
+                cells[key] = Cell(self._space + key, fields)
+
+    def _done(self, mark: Mark) -> bytes | None:
+        """What the event's own update came to, where it knows that itself."""
+        return mark.results.get(self._space + mark.path) if mark.results else None
+
     def _attempt(self, at: int, change: Change, mark: Mark) -> Attempt:
         key, cell = change.key, self._cells.get(change.key)
-        version = f"{self._process}{next(self._number):x}"
-        if cell is None or _reads(mark):
-            return Attempt(at, key, self._update(key, mark, UNKNOWN, version, b""))
-        before, base = None if cell.packed is None else self._read(key, cell.packed), cell.version
         try:
-            packed = self._pack(self._declared.update(before, change.payload))
+            done = self._done(mark)
+            if done is not None:
+                return Attempt(at, self._read(key, done))
+            if cell is None:
+                raise Reject(f"{self._space}{key} is not what this stage keeps: it holds another kind of value")
+            packed = cell.seen(mark)
+            if packed is not None:
+                return Attempt(at, self._read(key, packed), packed, cell, cell.check() if cell.pending else None)
+            value = cell.value
+            packed = self._pack(self._update(None if value is None else self._read(key, value), change.payload))
             # Read back before it is kept: a value of another type must fail this event, not all that follow.
-            value = self._unpack(packed)
+            answer = self._unpack(packed)
         except Exception as error:
-            return Attempt(at, key, self._update(key, mark, UNKNOWN, version, b""), cell, base=base, error=error)
-        cell.version, cell.packed = version, packed
-        return Attempt(at, key, self._update(key, mark, base, version, packed), cell, value)
+            return Attempt(at, Failure(error), None, cell, None if cell is None else cell.check())
+        version = f"{self._process}{next(self._number):x}".encode()
+        swap = cell.put(mark, packed, version, now=self._store.second(), horizon=self._horizon)
+        return Attempt(at, answer, packed, cell, swap)
 
-    def _update(self, key: str, mark: Mark, expected: str, version: str, packed: bytes) -> Update:
-        return Update(self._space + key, mark, FOLD, (expected, version, packed), horizon=self._horizon)
-
-    async def _send(self, attempts: Sequence[Attempt]) -> list[Updated]:
+    async def _send(self, attempts: Sequence[Attempt]) -> set[int]:
+        """Have the store agree; the questions to which it did not."""
+        asked = [attempt for attempt in attempts if attempt.swap is not None]
+        if not asked:
+            return set()
+        cells = [attempt.cell for attempt in asked if attempt.cell is not None]
+        for cell in cells:
+            cell.pending += 1
         try:
-            return await self._store.update([attempt.update for attempt in attempts])
+            agreed = await self._store.swap([attempt.swap for attempt in asked if attempt.swap is not None])
         except BaseException:
             # Whether they were done is not known.
-            for attempt in attempts:
-                self._forget(attempt)
+            for cell in cells:
+                self._forget(cell)
             raise
+        finally:
+            for cell in cells:
+                cell.pending -= 1
+        denied = set()
+        for attempt, cell, fine in zip(asked, cells, agreed, strict=True):
+            if not fine:
+                self._forget(cell)
+                denied.add(attempt.at)
+        return denied
 
-    def _end(self, attempt: Attempt, updated: Updated) -> Any:
-        mark = attempt.update.mark
-        if updated.verdict != "applied":
-            self._forget(attempt)
-        if updated.verdict == "foreign" or updated.result is None:
-            raise Reject(
-                f"{attempt.update.key} is not what this stage keeps: {(updated.result or b'it is gone').decode()}"
-            )
-        if not _reads(mark):
-            mark.results[self._result(mark)] = updated.result
-        return attempt.value if updated.verdict == "applied" else self._read(attempt.key, updated.result)
-
-    def _learn(self, attempt: Attempt, updated: Updated) -> None:
-        """Go on from what the store has, unless somebody already does."""
-        key = attempt.key
-        if self._cells.get(key) is attempt.cell:
-            self._cells.pop(key, None)
-            if len(self._cells) >= KNOWN:
-                del self._cells[next(iter(self._cells))]
-            self._cells[key] = Cell(updated.version.decode(), updated.result)
-
-    def _forget(self, attempt: Attempt) -> None:
-        if attempt.cell is not None and self._cells.get(attempt.key) is attempt.cell:
-            del self._cells[attempt.key]
+    def _forget(self, cell: Cell) -> None:
+        key = cell.key.removeprefix(self._space)
+        if self._cells.get(key) is cell:
+            del self._cells[key]
 
     def _read(self, key: str, packed: bytes) -> Any:
         try:
             return self._unpack(packed)
         except ValueError as error:
             raise Reject(f"{self._space}{key} holds what is no {self._declared.kind}: {error}") from None
-
-    def _result(self, mark: Mark) -> str:
-        return self._space + mark.path
-
-
-def _reads(mark: Mark) -> bool:
-    return not mark.origin and not mark.id
 
 
 def key_of(by: Any) -> Callable[[Any], str]:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from penstock.connectors import Settings, Site, Store
-from penstock.connectors.guard import Update, Updated
+from penstock.connectors.guard import Swap
 from penstock.connectors.mark import Mark
 from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.store import RedisStore
@@ -57,14 +57,14 @@ class Counting(MemoryStore):
         self.before: Exception | None = None
         self.after: Exception | None = None
 
-    async def update(self, updates: Sequence[Update]) -> list[Updated]:
-        self.requests.append(len(updates))
+    async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
+        self.requests.append(len(swaps))
         if self.before is not None:
             raise self.before
-        updated = await super().update(updates)
+        agreed = await super().swap(swaps)
         if self.after is not None:
             raise self.after
-        return updated
+        return agreed
 
 
 @pytest.fixture(params=["memory", "redis"])
@@ -199,7 +199,10 @@ async def test_something_else_under_the_key() -> None:
     await store.write("fold:a", b"1")
     await store.write_hash("fold:b", {"=": "\x07", "+": "v"})
     folding = SPENT.open(store, "fold:")
-    for card, message in (("a", "fold:a is not what this stage keeps: WRONGTYPE"), ("b", "fold:b holds what is no")):
+    for card, message in (
+        ("a", "fold:a is not what this stage keeps: it holds another"),
+        ("b", "fold:b holds what is no"),
+    ):
         with pytest.raises(Reject, match=message):
             await put(folding, 0, Payment(card))
 
