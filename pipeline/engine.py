@@ -20,6 +20,7 @@ from penstock.pipeline.graph import Graph
 from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
+from penstock.pipeline.limits import LimitedLetters
 from penstock.pipeline.metrics import Metrics
 from penstock.pipeline.once import Keeping
 from penstock.pipeline.outages import Outages
@@ -63,7 +64,7 @@ class Engine:
         self.site = site
         self.store = store
         self.clock: Clock = clock or SystemClock()
-        self.letters = Letters(store, site.group)
+        self.letters: Letters = LimitedLetters(store, site.group, site.settings.process, self)
         self.outages = Outages(self.clock, self.wake)
         self.metrics = Metrics(self)
         self.confinement = confinement
@@ -205,6 +206,7 @@ class Engine:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
         await compare(self.store, self.site.group, self.graph)
+        await self.letters.look()
 
     async def _compare(self) -> None:
         await compare(self.store, self.site.group, self.graph)
@@ -230,8 +232,9 @@ class Engine:
         """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys."""
         self._was_shut = (
             bool(self.outages.down)
+            or self.letters.full
             or sum(box.unsettled for box in self.outboxes.values()) > UNCONFIRMED
-            or sum(lane.trouble.flights for lane in self.lanes) > TROUBLED
+            or sum(lane.trouble.flights for lane in self.lanes) > min(TROUBLED, self.letters.room)
             or any(lane.full for lane in self.lanes)
         )
         return self._was_shut
@@ -335,6 +338,7 @@ class Engine:
         found += [f"{address}: {source.problem}" for address, (_, source) in self.sources.items() if source.problem]
         found += [f"{address}: {box.sink.problem}" for address, box in self.outboxes.items() if box.sink.problem]
         found += [f"store: {self.store.problem}"] if self.store.problem else []
+        found += [self.letters.problem] if self.letters.problem else []
         found += [f"{dependency} is not available: {why}" for dependency, (_, why) in self.outages.down.items()]
         if self.stopping:
             found.append("stopping")
