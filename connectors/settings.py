@@ -125,6 +125,7 @@ class ProcessSettings(_Connection):
 
     - `durability`: what the store does with what it has answered: `disk`, `second` (once a second), `memory`. A store
       that does less is refused; one that does not tell is believed to do what is said here.
+    - `dead`: where dead letters are kept: `store`, an address such as `kafka:dead`, or both, with a comma.
     - `dead_limit`, `dead_bytes`: how many dead letters the store takes, and about how many bytes of them; 0 for no
       limit. At a limit nothing new is read, or, with a `dead_folder`, the oldest are moved to files there.
     """
@@ -135,6 +136,7 @@ class ProcessSettings(_Connection):
     models: str = ".penstock/models"
     workers: int = 1
     namespace: str = ""
+    dead: str = "store"
     dead_limit: int = 100_000
     dead_bytes: Size = 1_000_000_000
     dead_folder: str = ""

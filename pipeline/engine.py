@@ -64,7 +64,7 @@ class Engine:
         self.site = site
         self.store = store
         self.clock: Clock = clock or SystemClock()
-        self.letters: Letters = LimitedLetters(store, site.group, site.settings.process, self)
+        self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.outages = Outages(self.clock, self.wake)
         self.metrics = Metrics(self)
         self.confinement = confinement
@@ -102,6 +102,7 @@ class Engine:
             ),
         )
         await self._patiently("store", self._compare)
+        await self._patiently("dead letters", self.letters.open)
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
@@ -158,6 +159,7 @@ class Engine:
             await self._quietly(address, source.close)
         for address, box in self.outboxes.items():
             await self._quietly(address, box.sink.close)
+        await self._quietly("dead letters", self.letters.close)
         await self._quietly("resources", self._exits.aclose)
         await self._quietly("store", self.store.close)
         await self._quietly("site", self.site.close)
@@ -206,7 +208,6 @@ class Engine:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
         await compare(self.store, self.site.group, self.graph)
-        await self.letters.look()
 
     async def _compare(self) -> None:
         await compare(self.store, self.site.group, self.graph)

@@ -209,8 +209,12 @@ class Letters:
         Raises `Unavailable` in an outage.
         """
         await self.store.append(self.stream, {"letter": self._encode.encode(letter)}, id=letter.id)
-        self.by_stage[letter.stage] = self.by_stage.get(letter.stage, 0) + 1
+        self.counted(letter)
         return letter
+
+    def counted(self, letter: Letter) -> None:
+        """One more was written."""
+        self.by_stage[letter.stage] = self.by_stage.get(letter.stage, 0) + 1
 
     async def amend(self, letter: Letter) -> bool:
         """Put a letter in the place of the one with its id; False where that is gone."""
@@ -238,9 +242,12 @@ class Letters:
             yield [letter for _, letter in some]
             after = some[-1][0]
 
-    async def look(self) -> None:
-        """See how much is there. Raises `Unavailable` in an outage."""
+    async def open(self) -> None:
+        """See what is there. Raises `Unavailable` in an outage."""
         await self.measure()
+
+    async def close(self) -> None:
+        """Nothing to leave: the store is somebody else's."""
 
     async def measure(self) -> None:
         """Note how many letters there are, and how large they are. Raises `Unavailable` in an outage."""

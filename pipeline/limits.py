@@ -8,14 +8,14 @@ import logging
 import math
 import os
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock.connectors import Batch, Store
-from penstock.connectors.settings import ProcessSettings
-from penstock.errors import ConfigError, Unavailable
+from penstock.connectors import Batch, Endpoint, Site, Store
+from penstock.errors import ConfigError, Unavailable, Undeliverable
 from penstock.pipeline.clock import Clock
+from penstock.pipeline.copies import Copies, places
 from penstock.pipeline.files import whole
 from penstock.pipeline.letters import Letter, Letters, line
 
@@ -48,10 +48,15 @@ class LimitedLetters(Letters):
     from starting anything new, until somebody has replayed or dropped some; or, where there is a folder, the oldest are
     written to a file there, as `penstock dead export` writes them, and taken out of the store. How many there are is
     looked at when this process writes one: the limit is for all processes, and each notices it by itself.
+
+    `copies` sends each to an endpoint too. Where they are not `stored`, the store has only those that this refuses.
     """
 
-    def __init__(self, store: Store, pipeline: str, settings: ProcessSettings, host: Host) -> None:
-        super().__init__(store, pipeline)
+    def __init__(self, store: Store, site: Site, host: Host, endpoint: Callable[[Endpoint], Endpoint]) -> None:
+        super().__init__(store, site.group)
+        settings = site.settings.process
+        self.stored, to = places(site.settings)
+        self.copies = Copies(endpoint(to), site) if to is not None else None
         self.most = settings.dead_limit
         self.most_bytes = settings.dead_bytes
         self.folder = Path(settings.dead_folder) if settings.dead_folder else None
@@ -60,7 +65,26 @@ class LimitedLetters(Letters):
         self._looking = self._timed = False
         self._failed = ""
 
+    async def open(self) -> None:
+        if self.copies is not None:
+            await self.copies.open()
+        await self.look()
+
+    async def close(self) -> None:
+        if self.copies is not None:
+            await self.copies.close()
+
     async def write(self, letter: Letter, batch: Batch | None = None) -> Letter:
+        """Keep a letter wherever the settings say, and return when it is there. What was sent before is sent again."""
+        if self.copies is not None:
+            try:
+                await self.copies.send(letter)
+            except Undeliverable as error:
+                log.error("%s refuses the dead letter %s (%s): the store has it", self.copies.where, letter.id, error)
+            else:
+                if not self.stored:
+                    self.counted(letter)
+                    return letter
         kept = await super().write(letter, batch)
         self.known += 1
         # The letter is kept whatever the look comes to.
