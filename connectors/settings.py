@@ -9,6 +9,7 @@ path of a file that holds the value, as container platforms mount secrets.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
@@ -22,6 +23,18 @@ from penstock.errors import ConfigError
 
 Length: TypeAlias = Annotated[float, BeforeValidator(lambda given: seconds(given) if isinstance(given, str) else given)]
 """A length of time in seconds, written as people do: `500ms`."""
+
+
+def _size(given: Any) -> Any:
+    found = _SIZE.fullmatch(given.strip().upper()) if isinstance(given, str) else None
+    return int(found[1]) * _UNITS[found[2] or ""] if found else given
+
+
+_SIZE = re.compile(r"(\d+) *(KB|MB|GB|)")
+_UNITS = {"": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
+
+Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
+"""A number of bytes, written as people do: `512MB`."""
 
 
 class _Variables(PydanticBaseSettingsSource):
@@ -112,6 +125,9 @@ class ProcessSettings(_Connection):
 
     - `durability`: what the store does with what it has answered: `disk`, `second` (once a second), `memory`. A store
       that does less is refused; one that does not tell is believed to do what is said here.
+    - `dead`: where dead letters are kept: `store`, an address such as `kafka:dead`, or both, with a comma.
+    - `dead_limit`, `dead_bytes`: how many dead letters the store takes, and about how many bytes of them; 0 for no
+      limit. At a limit nothing new is read, or, with a `dead_folder`, the oldest are moved to files there.
     """
 
     http_listen: str = "127.0.0.1:8080"
@@ -120,6 +136,10 @@ class ProcessSettings(_Connection):
     models: str = ".penstock/models"
     workers: int = 1
     namespace: str = ""
+    dead: str = "store"
+    dead_limit: int = 100_000
+    dead_bytes: Size = 1_000_000_000
+    dead_folder: str = ""
     durability: Literal["", "disk", "second", "memory"] = ""
 
 

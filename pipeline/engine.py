@@ -20,6 +20,7 @@ from penstock.pipeline.graph import Graph
 from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
+from penstock.pipeline.limits import LimitedLetters
 from penstock.pipeline.metrics import Metrics
 from penstock.pipeline.once import Keeping
 from penstock.pipeline.outages import Outages
@@ -63,7 +64,7 @@ class Engine:
         self.site = site
         self.store = store
         self.clock: Clock = clock or SystemClock()
-        self.letters = Letters(store, site.group)
+        self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.outages = Outages(self.clock, self.wake)
         self.metrics = Metrics(self)
         self.confinement = confinement
@@ -101,6 +102,7 @@ class Engine:
             ),
         )
         await self._patiently("store", self._compare)
+        await self._patiently("dead letters", self.letters.open)
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
@@ -157,6 +159,7 @@ class Engine:
             await self._quietly(address, source.close)
         for address, box in self.outboxes.items():
             await self._quietly(address, box.sink.close)
+        await self._quietly("dead letters", self.letters.close)
         await self._quietly("resources", self._exits.aclose)
         await self._quietly("store", self.store.close)
         await self._quietly("site", self.site.close)
@@ -230,8 +233,9 @@ class Engine:
         """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys."""
         self._was_shut = (
             bool(self.outages.down)
+            or self.letters.full
             or sum(box.unsettled for box in self.outboxes.values()) > UNCONFIRMED
-            or sum(lane.trouble.flights for lane in self.lanes) > TROUBLED
+            or sum(lane.trouble.flights for lane in self.lanes) > min(TROUBLED, self.letters.room)
             or any(lane.full for lane in self.lanes)
         )
         return self._was_shut
@@ -335,6 +339,7 @@ class Engine:
         found += [f"{address}: {source.problem}" for address, (_, source) in self.sources.items() if source.problem]
         found += [f"{address}: {box.sink.problem}" for address, box in self.outboxes.items() if box.sink.problem]
         found += [f"store: {self.store.problem}"] if self.store.problem else []
+        found += [self.letters.problem] if self.letters.problem else []
         found += [f"{dependency} is not available: {why}" for dependency, (_, why) in self.outages.down.items()]
         if self.stopping:
             found.append("stopping")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import math
 import os
 import sys
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -125,6 +127,11 @@ class Letter(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, edited=text, edited_encoding=encoding)
 
 
+def line(pipeline: str, letter: Letter) -> bytes:
+    """A letter as a line of JSON with everything in it, as exports have it."""
+    return msgspec.json.encode({"pipeline": pipeline, **msgspec.to_builtins(letter)}) + b"\n"
+
+
 def _bytes(text: str, encoding: str) -> bytes:
     return base64.b64decode(text) if encoding == "base64" else text.encode()
 
@@ -164,12 +171,28 @@ def _own_folders() -> frozenset[str]:
 
 @dataclass
 class Letters:
-    """The dead letters of one pipeline, in its store. `by_stage` counts those that this process wrote."""
+    """The dead letters of one pipeline, in its store.
+
+    `by_stage` counts those that this process wrote; `known` and `size` are how many there were at the last look, and
+    about how many bytes. While it is `full`, nothing new is read, and `problem` says why.
+    """
 
     store: Store
     pipeline: str
     by_stage: dict[str, int] = field(default_factory=dict)
+    known: int = 0
+    size: int = 0
+    full: bool = False
     _encode: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
+
+    @property
+    def room(self) -> float:
+        """How many more there may be."""
+        return math.inf
+
+    @property
+    def problem(self) -> str:
+        return ""
 
     @property
     def written(self) -> int:
@@ -186,8 +209,12 @@ class Letters:
         Raises `Unavailable` in an outage.
         """
         await self.store.append(self.stream, {"letter": self._encode.encode(letter)}, id=letter.id)
-        self.by_stage[letter.stage] = self.by_stage.get(letter.stage, 0) + 1
+        self.counted(letter)
         return letter
+
+    def counted(self, letter: Letter) -> None:
+        """One more was written."""
+        self.by_stage[letter.stage] = self.by_stage.get(letter.stage, 0) + 1
 
     async def amend(self, letter: Letter) -> bool:
         """Put a letter in the place of the one with its id; False where that is gone."""
@@ -214,6 +241,17 @@ class Letters:
         while some := await self.read(after, count):
             yield [letter for _, letter in some]
             after = some[-1][0]
+
+    async def open(self) -> None:
+        """See what is there. Raises `Unavailable` in an outage."""
+        await self.measure()
+
+    async def close(self) -> None:
+        """Nothing to leave: the store is somebody else's."""
+
+    async def measure(self) -> None:
+        """Note how many letters there are, and how large they are. Raises `Unavailable` in an outage."""
+        self.known, self.size = await asyncio.gather(self.count(), self.store.size(self.stream))
 
     async def count(self) -> int:
         return await self.store.length(self.stream)

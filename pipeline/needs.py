@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from penstock.connectors import Endpoint, Settings, Site
 from penstock.errors import ConfigError, Unavailable
+from penstock.pipeline.copies import places
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.place import place
 
@@ -29,6 +30,7 @@ def missing(graph: Graph, settings: Settings) -> list[str]:
     tries: list[Callable[[], object]] = [settings.store]
     tries += [lambda one=one: one.source(site) for one in sources]  # type: ignore[misc]
     tries += [lambda one=one: one.sink(site) for one in sinks]  # type: ignore[misc]
+    tries.append(lambda: copied(settings, site))
     problems: dict[str, None] = {}
     for attempt in tries:
         try:
@@ -36,6 +38,13 @@ def missing(graph: Graph, settings: Settings) -> list[str]:
         except ConfigError as error:
             problems[str(error)] = None
     return list(problems)
+
+
+def copied(settings: Settings, site: Site) -> None:
+    """Try where dead letters are to be sent, if they are. Raises `ConfigError`."""
+    _, to = places(settings)
+    if to is not None:
+        to.sink(site)
 
 
 def missing_models(graph: Graph, settings: Settings) -> list[str]:

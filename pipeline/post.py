@@ -159,13 +159,8 @@ async def drop(store: Store, found: Iterable[tuple[str, Letter]]) -> int:
     return count
 
 
-def line(pipeline: str, letter: Letter) -> bytes:
-    """A letter as a line of JSON, with everything in it; `parsed` reads it again."""
-    return msgspec.json.encode({"pipeline": pipeline, **msgspec.to_builtins(letter)}) + b"\n"
-
-
 def parsed(text: bytes, number: int) -> tuple[str, Letter]:
-    """The pipeline and the letter of an exported line. Raises `ConfigError` with the line's number."""
+    """The pipeline and the letter of a line of an export. Raises `ConfigError` with the line's number."""
     try:
         fields: dict[str, Any] = msgspec.json.decode(text, type=dict[str, Any])
         return str(fields.pop("pipeline")), msgspec.convert(fields, Letter)

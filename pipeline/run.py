@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from penstock.connectors import Batch, Endpoint, Settings, Site
-from penstock.errors import Unavailable
+from penstock.errors import PenstockError, Unavailable
 from penstock.pipeline.admin import Admin, View
 from penstock.pipeline.confinement import Confinement
 from penstock.pipeline.engine import Engine
@@ -26,6 +26,9 @@ log = logging.getLogger("penstock")
 
 GRACE = 25.0
 """Seconds that events in flight get to finish after the first signal."""
+
+LETTERS = 0.25
+"""Seconds that the metrics wait for the number of dead letters; they tell the last one known where it takes longer."""
 
 T = TypeVar("T")
 
@@ -116,6 +119,10 @@ class Service:
         """The metrics of all pipelines and of the process."""
         from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 
+        # A store that does not answer must not keep the rest from being told.
+        with contextlib.suppress(TimeoutError, PenstockError):
+            async with asyncio.timeout(LETTERS):
+                await asyncio.gather(*(engine.letters.measure() for engine in self.engines if engine.ready))
         process = CollectorRegistry()
         ProcessCollector(registry=process)
         GCCollector(registry=process)

@@ -128,7 +128,7 @@ def export(
 ) -> None:
     """Write letters out with everything in them, one JSON object a line. They stay where they are."""
     from penstock.pipeline.files import whole
-    from penstock.pipeline.post import line
+    from penstock.pipeline.letters import line
 
     letters = found(pipeline, wanted(None, stage, error, key, since, until))
     lines = (line(name, letter) for name, letter in letters)

@@ -104,7 +104,7 @@ async def test_actions_have_the_ids_they_would_have_had_in_the_order_of_their_ke
     flow.broken = {"check"}
     letters = await flow.run(*(Step(number, f"k{number % 3}", "check" if number % 2 else "") for number in range(40)))
     assert len(letters) == 20
-    assert flow.sent() == [f"{number}/same" for number in range(0, 40, 2)]
+    assert sorted(flow.sent()) == sorted(f"{number}/same" for number in range(0, 40, 2))
 
     flow.broken.clear()
     done = await flow.replay()
