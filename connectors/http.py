@@ -25,7 +25,10 @@ class Http:
     As a source, `Http("/orders/{order}")`: every process listens at `PENSTOCK_HTTP_LISTEN`. Accepted are one JSON
     event, CloudEvents (binary, structured, batch) and `application/x-ndjson`, one event a line. The sender gets its
     answer when everything it sent is finished: 200 with what was acted to `Reply()`, 202 without; 503 after `timeout`,
-    while processing goes on. Braces capture a segment of the path.
+    while processing goes on. What may succeed another time is answered 503, what comes too fast 429, both with
+    `Retry-After`. A request that comes again with its `Idempotency-Key` joins the one that runs; what that was answered
+    is kept for `hold`, for every process of the pipeline; another body under the same key is a 422. Braces capture a
+    segment of the path.
 
     As a sink, `Http("https://cards.example/block")`: a 2xx answer confirms the action; connection errors, time-outs
     (`timeout`), 429 and 5xx are tried again for `hold`; any other answer is final. Every request carries the action's

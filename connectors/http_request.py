@@ -6,10 +6,12 @@ import asyncio
 import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+from aiohttp.web import Response
 
 from penstock.connectors import cloudevents
 from penstock.connectors.batch import Batch, Partition
@@ -47,8 +49,8 @@ _KINDS = {
 class Exchange:
     """One request: what it holds, and the senders that wait for its end. Raises `BadEvent` for a list that is none.
 
-    `key` tells a repeat of it from another request, empty where nothing does. `index` is where its first event stands
-    in its batch.
+    `key` tells a repeat of it from another request, empty where nothing does; `declared` where the sender gave it as
+    `Idempotency-Key`. `index` is where its first event stands in its batch, `answer` what was said to it elsewhere.
     """
 
     __slots__ = (
@@ -56,12 +58,14 @@ class Exchange:
         "_bodies",
         "_headers",
         "_id",
+        "_kind",
         "_path",
+        "answer",
         "arrived",
         "batch",
         "body",
         "captures",
-        "finished",
+        "declared",
         "index",
         "key",
         "many",
@@ -79,12 +83,14 @@ class Exchange:
         self.waiters: list[asyncio.Future[bool]] = []
         self.batch: HttpBatch | None = None
         self.index = 0
-        self.finished = False
+        self.answer: Callable[[], Response] | None = None
+        self._kind = kind
         self._headers = headers
         self._path = path
         self._bodies: list[bytes] | None = None
         self._attributes: dict[int, Attributes] | None = None
         self._id = self.key = headers.get("Idempotency-Key", "")
+        self.declared = bool(self.key)
         self.values: list[Any]
         if kind == "json":
             self.values = [body] if "ce-specversion" not in headers else [self._binary()]
@@ -95,6 +101,13 @@ class Exchange:
         first = self._first()
         if not self.key and not self.many and first is not None:
             self.key = f"{first.source} {first.id}"
+
+    @property
+    def digest(self) -> bytes:
+        """Of all that makes it this request: where it was sent, as what, and what it held."""
+        whole = blake2b(f"{self._path}\0{self._kind}\0".encode("utf-8", "surrogatepass"), digest_size=16)
+        whole.update(self.body)
+        return whole.digest()
 
     def _first(self) -> Attributes | None:
         return (self._attributes or {}).get(0)

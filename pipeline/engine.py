@@ -61,7 +61,7 @@ class Engine:
     ) -> None:
         self.graph = graph
         self.site = site
-        self.store = store
+        self.store = site.store = store
         self.clock: Clock = clock or SystemClock()
         self.letters = Letters(store, site.group)
         self.outages = Outages(self.clock, self.wake)

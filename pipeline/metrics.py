@@ -61,6 +61,12 @@ class Metrics:
             for label, value in found[metric].items():
                 family.add_metric([name, label], value)
             yield family
+        for metric, text in _ANSWERS.items():
+            family = CounterMetricFamily(f"penstock_{metric}", text, labels=["pipeline", "name", "status"])
+            for label, value in found[metric].items():
+                address, _, status = label.rpartition(" ")
+                family.add_metric([name, address, status], value)
+            yield family
         for metric, text in _GAUGES.items():
             family = GaugeMetricFamily(f"penstock_{metric}", text, labels=["pipeline", "name"])
             for label, value in found[metric].items():
@@ -76,6 +82,10 @@ _COUNTERS = {
     "failures": "Tries that failed, by stage",
     "retries": "Tries that failed and are made again, by stage",
     "dead_letters": "Dead letters written, by the stage that failed",
+}
+_ANSWERS = {
+    "refused": "Events refused to their HTTP senders, by source and status",
+    "turned_away": "HTTP requests of which nothing was begun, by source and status",
 }
 _GAUGES = {
     "in_flight": "Events received and not finished, by source",

@@ -17,6 +17,7 @@ from aiohttp import web
 from penstock.connectors import Batch, Message, Refusal, Settings, Sink, Site, Source
 from penstock.connectors.http import Http, Reply
 from penstock.connectors.http_sink import CONCURRENT, retry_after
+from penstock.connectors.http_source import HttpSource
 from penstock.errors import BadEvent, ConfigError, DeclarationError, Unavailable, Undeliverable
 from tests.connectors.contract import SinkContract, SinkOutageContract, SourceContract
 from tests.connectors.http_rig import JSON, LINES, HttpSinkRig, HttpSourceRig
@@ -295,14 +296,32 @@ class TestWhatIsTurnedAway:
     ) -> None:
         monkeypatch.setattr(f"penstock.connectors.http_source.{limit}", 4 if limit == "WAITING" else 3000)
         async with opened(rig) as source:
+            assert isinstance(source, HttpSource)
             senders = [await rig.begin(b"1" * 2000, JSON) for _ in range(requests)]
+            await until(lambda: len(source._ready) == requests)
             busy = await rig.post(b"1", JSON)
-            assert (busy.status, busy.headers["retry-after"]) == (503, "1")
+            assert (busy.status, busy.headers["retry-after"]) == (503, "5"), "nobody takes anything"
             taken = await take(source, requests)
             senders.append(await rig.begin(b"1", JSON))
             for record in [*taken, *await take(source, 1)]:
                 record.settle()
             assert [(await sender).status for sender in senders] == [202] * (requests + 1)
+
+    async def test_too_fast_and_not_at_all(self, rig: HttpSourceRig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("penstock.connectors.http_source.WAITING", 1)
+        async with opened(rig) as source:
+            assert isinstance(source, HttpSource)
+            await rig.begin(b"1", JSON)
+            taken = await take(source, 1)
+            await rig.begin(b"2", JSON)
+            await until(lambda: bool(source._ready))
+            busy = await rig.post(b"3", JSON)
+            assert (busy.status, busy.headers["retry-after"]) == (429, "1"), "it is taken, and not fast enough"
+            monkeypatch.setattr("penstock.connectors.http_source.QUIET", 0.0)
+            assert (await rig.post(b"3", JSON)).status == 503, "nothing is taken"
+            assert source.turned_away == {429: 1, 503: 1}
+            for record in [*taken, *await take(source, 1)]:
+                record.settle()
 
     async def test_paths_and_methods(self, rig: HttpSourceRig) -> None:
         async with echoing(rig):
