@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
@@ -154,6 +153,10 @@ class Exchange:
             self._id = uuid4().hex
         return f"{self._id}-{at:05d}" if self.many else self._id
 
+    def identified(self, at: int) -> bool:
+        """Whether its sender gave event number `at` an id, by which a repeat is known."""
+        return self.declared or bool(self._attributes and at in self._attributes)
+
     def partition_key(self, at: int) -> str | None:
         """The CloudEvent's `partitionkey`, where there is one."""
         if self._attributes and at in self._attributes:
@@ -225,33 +228,6 @@ def kind_of(content_type: str) -> str:
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise BadEvent(f"charset {charset!r} is not understood: JSON is UTF-8", status=415)
     return found
-
-
-def inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body without its content encoding. Raises `BadEvent` where it is cut short, or larger than `limit`.
-
-    >>> inflated(b"cut", "gzip", 1000)
-    Traceback (most recent call last):
-    penstock.errors.BadEvent: the body is not valid gzip
-    """
-    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
-        raise BadEvent(f"content encoding {encoding!r} is not understood: send gzip, deflate or none", status=415)
-    # 32: either of the two formats, as the header of the data says.
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        found = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        found = b""
-    if len(found) > limit:
-        raise BadEvent(too_large(limit), status=413)
-    if not inflater.eof or inflater.unused_data:
-        raise BadEvent(f"the body is not valid {encoding}")
-    return found
-
-
-def too_large(limit: int) -> str:
-    """What a sender of more than `limit` bytes is told."""
-    return f"the body is larger than {limit} bytes (PENSTOCK_HTTP_LIMIT)"
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:

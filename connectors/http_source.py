@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web import BaseRequest, HTTPRequestEntityTooLarge, RequestPayloadError, Response
+from aiohttp.web import BaseRequest, Response
 
 from penstock.connectors.batch import Batch, Partition, Refusal
 from penstock.connectors.duration import seconds
 from penstock.connectors.http_answer import LINES, answer, answer_lines, problem
+from penstock.connectors.http_body import body_of
 from penstock.connectors.http_repeats import Kept, Repeats
-from penstock.connectors.http_request import Exchange, HttpBatch, batches, inflated, kind_of, too_large
+from penstock.connectors.http_request import Exchange, HttpBatch, batches, kind_of
 from penstock.connectors.http_server import http_server
 from penstock.connectors.site import Site
 from penstock.errors import BadEvent, Unavailable
@@ -118,7 +118,7 @@ class HttpSource:
             turned_away = self._turned_away()
             if turned_away is not None:
                 return turned_away
-            body = await self._read(request)
+            body = await body_of(request, self._server.limit)
             exchange = Exchange(kind, body, headers, request.path, captures, self._loop.time())
             known = self._repeats.find(exchange) if exchange.key else None
         except BadEvent as error:
@@ -176,22 +176,6 @@ class HttpSource:
     def _refuse(self, status: int, reason: str, retry_after: float | None = None) -> Response:
         self.turned_away[status] += 1
         return problem(status, reason, retry_after=retry_after)
-
-    async def _read(self, request: BaseRequest) -> bytes:
-        headers, limit = request.headers, self._server.limit
-        if "Expect" in headers:
-            if (request.content_length or 0) > limit:
-                raise BadEvent(too_large(limit), status=413)
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        try:
-            body = await request.read()
-        except HTTPRequestEntityTooLarge:
-            raise BadEvent(too_large(limit), status=413) from None
-        except (RequestPayloadError, HttpProcessingError) as error:
-            raise BadEvent(f"the body cannot be read: {error}") from None
-        encoding = headers.get("Content-Encoding")
-        return body if not encoding or encoding == "identity" else inflated(body, encoding, limit)
 
     async def _wait(self, exchange: Exchange) -> Response:
         """The answer when the request is finished, or that it is not, when the time is up."""

@@ -499,7 +499,7 @@ class TestSettings:
         ):
             with pytest.raises(DeclarationError, match=re.escape(said)):
                 wrong()
-        with pytest.raises(ConfigError, match="durable=True is not there yet"):
+        with pytest.raises(ConfigError, match="PENSTOCK_STORE is not set"):
             Http("/a", durable=True).source(site)
 
 
