@@ -38,8 +38,10 @@ class Http:
     `PENSTOCK_DURABILITY` says otherwise.
 
     As a sink, `Http("https://cards.example/block")`: a 2xx answer confirms the action; connection errors, time-outs
-    (`timeout`), 429 and 5xx are tried again for `hold`; any other answer is final. Every request carries the action's
-    id as `Idempotency-Key`.
+    (`timeout`), 408, 425, 429 and 5xx are tried again for `hold` (`Retry-After` is honoured), and then make a dead
+    letter; any other answer does at once. Where several keys and a probe fail, the host is an outage: nothing is read,
+    a probe now and then finds out; after `hold` reading goes on, and its events are dead letters until it answers.
+    Every request carries the action's id as `Idempotency-Key`. What fills a brace is percent-encoded.
 
     >>> Http("/orders/{order}").address
     'http:/orders/{order}'

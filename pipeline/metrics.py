@@ -95,6 +95,7 @@ _GAUGES = {
     "lag": "Records waiting at the origin, by source",
     "span": "Offsets between the commit and the newest record, of the partition where they are most, by source",
     "outage": "1 for each dependency that does not answer",
+    "breaker": "1 for each third party that is asked no more but for probes, else 0",
     "store": "The store connection: commands, writes, mean batch",
     "model_batch": "Mean rows of a model run, by model",
 }

@@ -48,6 +48,11 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "refused": _by_status(engine, "refused"),
         "turned_away": _by_status(engine, "turned_away"),
         "outage": dict.fromkeys(engine.outages.down, 1),
+        "breaker": {
+            name: float(breaker.opened is not None)
+            for box in engine.outboxes.values()
+            for name, breaker in getattr(box.sink, "breakers", {}).items()
+        },
         "store": {name: value for name, value in store.items() if isinstance(value, int | float)},
         "model_batch": {ref: float(found.get("mean_batch", 0.0)) for ref, found in models.items()},
     }
