@@ -12,6 +12,7 @@ from penstock.connectors.site import Site
 from penstock.errors import ConfigError, DeclarationError
 
 if TYPE_CHECKING:
+    from penstock.connectors.http_durable import HttpDurableSource
     from penstock.connectors.http_sink import HttpSink
     from penstock.connectors.http_source import HttpSource
 
@@ -25,11 +26,22 @@ class Http:
     As a source, `Http("/orders/{order}")`: every process listens at `PENSTOCK_HTTP_LISTEN`. Accepted are one JSON
     event, CloudEvents (binary, structured, batch) and `application/x-ndjson`, one event a line. The sender gets its
     answer when everything it sent is finished: 200 with what was acted to `Reply()`, 202 without; 503 after `timeout`,
-    while processing goes on. Braces capture a segment of the path.
+    while processing goes on. What may succeed another time is answered 503, what comes too fast 429, both with
+    `Retry-After`. A request that comes again with its `Idempotency-Key` joins the one that runs; what that was answered
+    is kept for `hold`, for every process of the pipeline; another body under the same key is a 422. Braces capture a
+    segment of the path.
+
+    With `durable=True` the answer is 202 once the events are in a stream of the store, on its disk. The pipeline reads
+    them from there, in the order in which they were accepted by whichever of its processes; what fails then is a dead
+    letter. An event whose id comes again within `hold` is not taken in twice. A full stream (100,000 events) answers
+    429. The store must have everything on disk before it answers (`appendfsync always`), unless
+    `PENSTOCK_DURABILITY` says otherwise.
 
     As a sink, `Http("https://cards.example/block")`: a 2xx answer confirms the action; connection errors, time-outs
-    (`timeout`), 429 and 5xx are tried again for `hold`; any other answer is final. Every request carries the action's
-    id as `Idempotency-Key`.
+    (`timeout`), 408, 425, 429 and 5xx are tried again for `hold` (`Retry-After` is honoured), and then make a dead
+    letter; any other answer does at once. Where several keys and a probe fail, the host is an outage: nothing is read,
+    a probe now and then finds out; after `hold` reading goes on, and its events are dead letters until it answers.
+    Every request carries the action's id as `Idempotency-Key`. What fills a brace is percent-encoded.
 
     >>> Http("/orders/{order}").address
     'http:/orders/{order}'
@@ -63,7 +75,7 @@ class Http:
         """Its one-line name: `http:/payments` for a path, the URL for a URL."""
         return f"http:{self.path_or_url}" if self.path_or_url.startswith("/") else self.path_or_url
 
-    def source(self, site: Site) -> HttpSource:
+    def source(self, site: Site) -> HttpSource | HttpDurableSource:
         """A source that is not open yet. Raises `ConfigError` or `DeclarationError`."""
         try:
             from penstock.connectors.http_source import HttpSource
@@ -80,9 +92,9 @@ class Http:
         if len(set(names)) < len(names) or any("." in name for name in names):
             raise DeclarationError(f"{self.address}: each brace captures one field, under its own name without dots")
         if self.durable:
-            raise ConfigError(
-                f"{self.address}: durable=True is not there yet: leave it out; the answer waits for the end"
-            )
+            from penstock.connectors.http_durable import HttpDurableSource
+
+            return HttpDurableSource(self, site)
         return HttpSource(self, site)
 
     def sink(self, site: Site) -> HttpSink:

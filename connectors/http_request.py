@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
 import msgspec
+from aiohttp.web import Response
 
 from penstock.connectors import cloudevents
 from penstock.connectors.batch import Batch, Partition
@@ -47,8 +48,8 @@ _KINDS = {
 class Exchange:
     """One request: what it holds, and the senders that wait for its end. Raises `BadEvent` for a list that is none.
 
-    `key` tells a repeat of it from another request, empty where nothing does. `index` is where its first event stands
-    in its batch.
+    `key` tells a repeat of it from another request, empty where nothing does; `declared` where the sender gave it as
+    `Idempotency-Key`. `index` is where its first event stands in its batch, `answer` what was said to it elsewhere.
     """
 
     __slots__ = (
@@ -56,12 +57,14 @@ class Exchange:
         "_bodies",
         "_headers",
         "_id",
+        "_kind",
         "_path",
+        "answer",
         "arrived",
         "batch",
         "body",
         "captures",
-        "finished",
+        "declared",
         "index",
         "key",
         "many",
@@ -79,12 +82,14 @@ class Exchange:
         self.waiters: list[asyncio.Future[bool]] = []
         self.batch: HttpBatch | None = None
         self.index = 0
-        self.finished = False
+        self.answer: Callable[[], Response] | None = None
+        self._kind = kind
         self._headers = headers
         self._path = path
         self._bodies: list[bytes] | None = None
         self._attributes: dict[int, Attributes] | None = None
         self._id = self.key = headers.get("Idempotency-Key", "")
+        self.declared = bool(self.key)
         self.values: list[Any]
         if kind == "json":
             self.values = [body] if "ce-specversion" not in headers else [self._binary()]
@@ -95,6 +100,13 @@ class Exchange:
         first = self._first()
         if not self.key and not self.many and first is not None:
             self.key = f"{first.source} {first.id}"
+
+    @property
+    def digest(self) -> bytes:
+        """Of all that makes it this request: where it was sent, as what, and what it held."""
+        whole = blake2b(f"{self._path}\0{self._kind}\0".encode("utf-8", "surrogatepass"), digest_size=16)
+        whole.update(self.body)
+        return whole.digest()
 
     def _first(self) -> Attributes | None:
         return (self._attributes or {}).get(0)
@@ -140,6 +152,10 @@ class Exchange:
         if not self._id:
             self._id = uuid4().hex
         return f"{self._id}-{at:05d}" if self.many else self._id
+
+    def identified(self, at: int) -> bool:
+        """Whether its sender gave event number `at` an id, by which a repeat is known."""
+        return self.declared or bool(self._attributes and at in self._attributes)
 
     def partition_key(self, at: int) -> str | None:
         """The CloudEvent's `partitionkey`, where there is one."""
@@ -212,33 +228,6 @@ def kind_of(content_type: str) -> str:
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise BadEvent(f"charset {charset!r} is not understood: JSON is UTF-8", status=415)
     return found
-
-
-def inflated(body: bytes, encoding: str, limit: int) -> bytes:
-    """A body without its content encoding. Raises `BadEvent` where it is cut short, or larger than `limit`.
-
-    >>> inflated(b"cut", "gzip", 1000)
-    Traceback (most recent call last):
-    penstock.errors.BadEvent: the body is not valid gzip
-    """
-    if encoding.lower() not in ("gzip", "x-gzip", "deflate"):
-        raise BadEvent(f"content encoding {encoding!r} is not understood: send gzip, deflate or none", status=415)
-    # 32: either of the two formats, as the header of the data says.
-    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)
-    try:
-        found = inflater.decompress(body, limit + 1)
-    except zlib.error:
-        found = b""
-    if len(found) > limit:
-        raise BadEvent(too_large(limit), status=413)
-    if not inflater.eof or inflater.unused_data:
-        raise BadEvent(f"the body is not valid {encoding}")
-    return found
-
-
-def too_large(limit: int) -> str:
-    """What a sender of more than `limit` bytes is told."""
-    return f"the body is larger than {limit} bytes (PENSTOCK_HTTP_LIMIT)"
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.web import BaseRequest, HTTPRequestEntityTooLarge, RequestPayloadError, Response
+from aiohttp.web import BaseRequest, Response
 
 from penstock.connectors.batch import Batch, Partition, Refusal
 from penstock.connectors.duration import seconds
 from penstock.connectors.http_answer import LINES, answer, answer_lines, problem
-from penstock.connectors.http_request import Exchange, HttpBatch, batches, inflated, kind_of, too_large
+from penstock.connectors.http_body import body_of
+from penstock.connectors.http_repeats import Kept, Repeats
+from penstock.connectors.http_request import Exchange, HttpBatch, batches, kind_of
 from penstock.connectors.http_server import http_server
 from penstock.connectors.site import Site
-from penstock.errors import BadEvent
+from penstock.errors import BadEvent, Unavailable
 
 if TYPE_CHECKING:
     from penstock.connectors.http import Http
@@ -24,34 +25,43 @@ if TYPE_CHECKING:
 WAITING = 1024  # requests that may wait for the engine before others are turned away
 WAITING_BYTES = 64 * 1024 * 1024  # what they may hold, with RECORD for each of their events
 RECORD = 64
-UNHEARD = 1000  # finished requests whose sender had given up, kept for when it asks again
+QUIET = 1.0  # seconds without the engine taking anything, after which it is not load that fills the queue
 
 
 class HttpSource:
-    """One path. Bounded: while the engine does not receive, requests are turned away with 503."""
+    """One path. Bounded: what comes faster than the engine takes it is turned away with 429, and with 503 while it
+    takes nothing at all.
+
+    - `refused`: events that were refused to their senders, by status.
+    - `turned_away`: requests of which nothing was begun, by status.
+    """
 
     def __init__(self, endpoint: Http, site: Site) -> None:
         self.problem: str | None = "not open"
         self.path = endpoint.path_or_url
         self.method = endpoint.method
+        self.refused: Counter[int] = Counter()
+        self.turned_away: Counter[int] = Counter()
+        self._site = site
         self._timeout = seconds(endpoint.timeout)
+        self._hold = seconds(endpoint.hold)
         self._server = http_server(site)
         self._partition = Partition(self.path)
         self._stopped = False
         self._receiver: asyncio.Future[None] | None = None
         self._ready: list[Exchange] = []
         self._bytes = 0
+        self._taken = 0.0
         self._running: set[HttpBatch] = set()
         self._looking = False
         # Who is told by when, the oldest first: one timer looks after all of them.
         self._deadlines: dict[asyncio.Future[bool], float] = {}
         self._timer: asyncio.TimerHandle | None = None
-        # By idempotency key: what runs, and what has finished when nobody listened any more.
-        self._known: dict[str, Exchange] = {}
-        self._unheard: OrderedDict[str, Exchange] = OrderedDict()
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
+        scope = f"penstock:{self._site.group}:http:{self.method} {self.path}"
+        self._repeats = Repeats(scope, self._hold, self._site.store)
         self._server.add(self)
         await self._server.open()
         self.problem = None
@@ -67,6 +77,7 @@ class HttpSource:
             return []
         ready, self._ready = self._ready, []
         self._bytes = 0
+        self._taken = self._loop.time()
         found = batches(self._partition, ready, self._changed)
         self._running.update(found)
         return found
@@ -83,6 +94,8 @@ class HttpSource:
         """Nothing to do: a request is answered as soon as it is finished."""
 
     async def close(self) -> None:
+        if self.problem == "not open":
+            return
         self.stop()
         for batch in self._running:
             for exchange in batch.open:
@@ -92,59 +105,77 @@ class HttpSource:
             self._timer.cancel()
             self._timer = None
         self._server.remove(self)
+        await self._repeats.close()
 
     def lag(self) -> int | None:
         return None
 
     async def handle(self, request: BaseRequest, captures: dict[str, str]) -> Response:
         """Take one request, and answer it when it is finished. Raises `BadEvent` for what cannot be taken."""
-        headers = request.headers
-        kind = kind_of(headers.get("Content-Type", ""))
-        turned_away = self._turned_away()
-        if turned_away is not None:
-            return turned_away
-        body = await self._read(request)
-        exchange = Exchange(kind, body, headers, request.path, captures, self._loop.time())
-        if exchange.key:
-            known = self._known.get(exchange.key) or self._unheard.pop(exchange.key, None)
-            if known is not None:
-                if known.body != body:
-                    raise BadEvent("this Idempotency-Key came with another body: give each event its own", status=422)
-                return _say(known) if known.finished else await self._wait(known)
+        try:
+            headers = request.headers
+            kind = kind_of(headers.get("Content-Type", ""))
+            turned_away = self._turned_away()
+            if turned_away is not None:
+                return turned_away
+            body = await body_of(request, self._server.limit)
+            exchange = Exchange(kind, body, headers, request.path, captures, self._loop.time())
+            known = self._repeats.find(exchange) if exchange.key else None
+        except BadEvent as error:
+            self.turned_away[error.status] += 1
+            raise
+        if known is not None:
+            return known.response() if isinstance(known, Kept) else await self._wait(known)
         if not exchange.values:
             return Response(body=b"", content_type=LINES)
         turned_away = self._turned_away()
         if turned_away is not None:  # the queue filled while the body was read
             return turned_away
         if exchange.key:
-            self._known[exchange.key] = exchange
+            self._repeats.begin(exchange)
+            if exchange.declared and self._site.store is not None:
+                answered = await self._claim(exchange)
+                if answered is not None:
+                    return answered
         self._ready.append(exchange)
         self._bytes += _size(exchange)
         self._wake()
         return await self._wait(exchange)
 
+    async def _claim(self, exchange: Exchange) -> Response | None:
+        """None where the request is ours to run, else what there is to say; those who have joined it are told too."""
+        answer = None
+        try:
+            kept = await self._repeats.claim(exchange, self._loop.time() + self._timeout)
+            if kept is not None:
+                exchange.answer = kept.response
+            elif self._stopped:
+                answer = self._refuse(503, "stopping: send it again")
+            else:
+                return None
+        except BadEvent as error:
+            self.turned_away[error.status] += 1
+            answer = problem(error.status, error.reason)
+        except TimeoutError:
+            answer = self._refuse(503, "another process still works on it: send it again with the same Idempotency-Key")
+        except Unavailable as error:
+            answer = self._refuse(503, f"whether it came before cannot be told ({error}): send it again", QUIET)
+        self._repeats.end(exchange, None)
+        self._give_up(exchange)
+        return answer or _say(exchange)
+
     def _turned_away(self) -> Response | None:
         if self._stopped:
-            return problem(503, "stopping: send it again")
-        if len(self._ready) >= WAITING or self._bytes >= WAITING_BYTES:
-            return problem(503, "busy: as much waits as can be taken in, send it again")
-        return None
+            return self._refuse(503, "stopping: send it again")
+        if len(self._ready) < WAITING and self._bytes < WAITING_BYTES:
+            return None
+        if self._loop.time() - self._taken < QUIET:
+            return self._refuse(429, "busy: as much waits as can be taken in, send it again", QUIET)
+        return self._refuse(503, "nothing is taken in at the moment: send it again", self._timeout)
 
-    async def _read(self, request: BaseRequest) -> bytes:
-        headers, limit = request.headers, self._server.limit
-        if "Expect" in headers:
-            if (request.content_length or 0) > limit:
-                raise BadEvent(too_large(limit), status=413)
-            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            request.writer.output_size = 0
-        try:
-            body = await request.read()
-        except HTTPRequestEntityTooLarge:
-            raise BadEvent(too_large(limit), status=413) from None
-        except (RequestPayloadError, HttpProcessingError) as error:
-            raise BadEvent(f"the body cannot be read: {error}") from None
-        encoding = headers.get("Content-Encoding")
-        return body if not encoding or encoding == "identity" else inflated(body, encoding, limit)
+    def _refuse(self, status: int, reason: str, retry_after: float | None = None) -> Response:
+        self.turned_away[status] += 1
+        return problem(status, reason, retry_after=retry_after)
 
     async def _wait(self, exchange: Exchange) -> Response:
         """The answer when the request is finished, or that it is not, when the time is up."""
@@ -157,13 +188,13 @@ class HttpSource:
             finished = await waiter
         finally:
             self._deadlines.pop(waiter, None)
-        if finished:
+        if finished or exchange.answer is not None:
             return _say(exchange)
         if self._stopped:
             return problem(503, "stopping before it was finished: send it again")
         if exchange.batch is None:
             self._withdraw(exchange)
-            return problem(503, "busy: it was not begun in time, send it again")
+            return self._refuse(503, "busy: it was not begun in time, send it again")
         if exchange.many:
             return answer_lines(exchange.batch, late=True)
         return problem(503, "not finished in time; it goes on: send it again with the same Idempotency-Key")
@@ -173,8 +204,7 @@ class HttpSource:
         if exchange in self._ready and all(waiter.done() for waiter in exchange.waiters):
             self._ready.remove(exchange)
             self._bytes -= _size(exchange)
-            if self._known.get(exchange.key) is exchange:
-                del self._known[exchange.key]
+            self._repeats.end(exchange, None)
 
     def _sweep(self) -> None:
         """Tell those whose time is up. Processing goes on."""
@@ -211,19 +241,25 @@ class HttpSource:
                     self._end(exchange)
 
     def _end(self, exchange: Exchange) -> None:
-        exchange.finished = True
-        heard = False
+        later = self._count(exchange)
+        if exchange.key:
+            self._repeats.end(exchange, None if later else _say(exchange))
         for waiter in exchange.waiters:
             if not waiter.done():
                 waiter.set_result(True)
-                heard = True
-        key = exchange.key
-        if key and self._known.get(key) is exchange:
-            del self._known[key]
-            if not heard and not _may_succeed_later(exchange):
-                self._unheard[key] = exchange
-                if len(self._unheard) > UNHEARD:
-                    self._unheard.popitem(last=False)
+
+    def _count(self, exchange: Exchange) -> bool:
+        """Count what is refused of a request; whether any of it may succeed another time."""
+        assert exchange.batch is not None
+        answers, first, later = exchange.batch.answers, exchange.index, False
+        if not answers:
+            return False
+        for index in range(first, first + len(exchange.values)):
+            found = answers.get(index)
+            if isinstance(found, Refusal):
+                self.refused[found.status] += 1
+                later = later or found.status >= 500 or found.status == 429
+        return later
 
     def _give_up(self, exchange: Exchange) -> None:
         """Nobody is told any more how this ends."""
@@ -241,13 +277,7 @@ def _size(exchange: Exchange) -> int:
 
 
 def _say(exchange: Exchange) -> Response:
+    if exchange.answer is not None:
+        return exchange.answer()
     assert exchange.batch is not None
     return answer_lines(exchange.batch) if exchange.many else answer(exchange.batch, exchange.index)
-
-
-def _may_succeed_later(exchange: Exchange) -> bool:
-    assert exchange.batch is not None
-    answers = exchange.batch.answers
-    first = exchange.index
-    said = [answers.get(index) for index in range(first, first + len(exchange.values))]
-    return any(isinstance(each, Refusal) and each.status >= 500 for each in said)

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from penstock.connectors.batch import Batch
+from penstock.connectors.breaker import Watcher
 from penstock.connectors.durability import Durability
 from penstock.connectors.event import Message
 from penstock.connectors.guard import Swap
@@ -79,6 +80,15 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Flush and leave. Safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A sink that itself knows when what it talks to is out, and holds messages meanwhile."""
+
+    def watch(self, watcher: Watcher) -> None:
+        """Tell of outages, from now on."""
         ...
 
 

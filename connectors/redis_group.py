@@ -10,7 +10,7 @@ from penstock.connectors import redis_scripts as scripts
 from penstock.connectors.batch import Partition
 from penstock.connectors.command import pack
 from penstock.connectors.connection import Connection
-from penstock.connectors.redis_entry import stream_key
+from penstock.connectors.redis_entry import StreamBatch, stream_key
 from penstock.connectors.redis_partition import Holding
 from penstock.connectors.reply import ReplyError
 from penstock.errors import ConfigError
@@ -22,7 +22,10 @@ LEASE = 5.0
 class Group:
     """One process's part in a consumer group of a stream. Every call may raise `Unavailable`."""
 
-    def __init__(self, connection: Connection, stream: str, partitions: int, name: str) -> None:
+    def __init__(
+        self, connection: Connection, stream: str, partitions: int, name: str, make: type[StreamBatch]
+    ) -> None:
+        self.make = make
         self.connection = connection
         self.stream = stream
         self.partitions = partitions
@@ -61,7 +64,7 @@ class Group:
         lease, position, count = taken
         # Streams of one name may be at several connections.
         identity = f"{self.connection.name}:{self.stream}"
-        return Holding(Partition(self.stream, number, identity), keys[0], lease, position, int(count))
+        return Holding(Partition(self.stream, number, identity), keys[0], lease, position, int(count), self.make)
 
     async def confirm(self, held: Collection[Holding]) -> None:
         """Move the group's position in each partition over what is finished."""

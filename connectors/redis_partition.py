@@ -11,14 +11,36 @@ from penstock.connectors.redis_entry import Entry, StreamBatch
 class Holding:
     """A partition held under a lease.
 
+    - `make`: the kind of batch that entries are handed over as.
     - `read`: the id of the last entry read; the next read continues there.
     - `position`: the last entry of the contiguous finished prefix, and `count` how many entries lie up to it (-1 where
       that is not known); `confirmed` what the server has of it.
     """
 
-    __slots__ = ("batches", "confirmed", "count", "fenced", "key", "lag", "lease", "partition", "position", "read")
+    __slots__ = (
+        "batches",
+        "confirmed",
+        "count",
+        "fenced",
+        "key",
+        "lag",
+        "lease",
+        "make",
+        "partition",
+        "position",
+        "read",
+    )
 
-    def __init__(self, partition: Partition, key: str, lease: bytes, position: bytes, count: int) -> None:
+    def __init__(
+        self,
+        partition: Partition,
+        key: str,
+        lease: bytes,
+        position: bytes,
+        count: int,
+        make: type[StreamBatch] = StreamBatch,
+    ) -> None:
+        self.make = make
         self.partition = partition
         self.key = key
         self.lease = lease
@@ -30,7 +52,7 @@ class Holding:
 
     def add(self, entries: list[Entry], received: float) -> Batch:
         """The entries as a batch, which is waited for from now on."""
-        batch = StreamBatch(self.partition, entries, received, lambda: self.confirmed)
+        batch = self.make(self.partition, entries, received, lambda: self.confirmed)
         self.batches.append(batch)
         self.read = entries[-1][0]
         return batch

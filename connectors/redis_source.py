@@ -11,6 +11,7 @@ from typing import Any
 from penstock.connectors.batch import Batch
 from penstock.connectors.command import pack
 from penstock.connectors.connection import Connection
+from penstock.connectors.redis_entry import StreamBatch
 from penstock.connectors.redis_group import Group
 from penstock.connectors.redis_partition import Holding
 from penstock.errors import Unavailable
@@ -42,14 +43,24 @@ PAUSE = 0.05
 class RedisSource:
     """One member of a consumer group. Reading is without effect on the server; confirming moves the group.
 
-    One read is under way or waits to be taken, never two: while the engine does not ask, nothing more is read.
+    One read is under way or waits to be taken, never two: while the engine does not ask, nothing more is read. Entries
+    are handed over as batches of the kind `make`.
     """
 
-    def __init__(self, stream: str, partitions: int, group: str, connection: Connection, reader: Connection) -> None:
+    def __init__(
+        self,
+        stream: str,
+        partitions: int,
+        group: str,
+        connection: Connection,
+        reader: Connection,
+        *,
+        make: type[StreamBatch] = StreamBatch,
+    ) -> None:
         self.name = f"redis:{stream}"
         self._connection = connection
         self._reader = reader
-        self._group = Group(connection, stream, partitions, group)
+        self._group = Group(connection, stream, partitions, group, make)
         self._held: dict[int, Holding] = {}
         self._arrived: list[tuple[Holding, Batch]] = []
         self._taken = asyncio.Event()

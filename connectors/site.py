@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 if TYPE_CHECKING:
+    from penstock.connectors.protocol import Store
     from penstock.connectors.settings import Settings
 
 T = TypeVar("T")
@@ -19,6 +20,7 @@ class Site:
     - `worker`: this process's number among its siblings, from 0.
     - `process`: the site of what several pipelines of one process have in common, such as the port they listen on;
       itself where there is one pipeline.
+    - `store`: the pipeline's store, None where it has none.
 
     >>> from penstock.connectors import Settings
     >>> site = Site(Settings({}), pipeline="demo")
@@ -33,6 +35,7 @@ class Site:
         self.pipeline = pipeline
         self.worker = worker
         self.process = process or self
+        self.store: Store | None = None
         self._shared: dict[str, Any] = {}
         self._closers: list[Callable[[], Awaitable[None]]] = []
 

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
+
+from penstock.errors import Undeliverable
 
 _BRACES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_.]*)\}")
 
@@ -49,11 +52,23 @@ def matcher(template: str) -> re.Pattern[str]:
     return re.compile("".join(parts)[1:] if not parts[0].startswith("(?:") else ".*")
 
 
-def filler(template: str) -> Callable[..., str]:
+def part(value: Any) -> str:
+    """A value as one part of a URL, percent-encoded. Raises `Undeliverable` for what would change the path itself.
+
+    >>> part("a/b?ä")
+    'a%2Fb%3F%C3%A4'
+    """
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise Undeliverable(f"{text!r} cannot stand in a URL: it would lead elsewhere")
+    return quote(text, safe="", errors="replace")
+
+
+def filler(template: str, encode: Callable[[Any], str] = str) -> Callable[..., str]:
     """A function that fills the template from the first of its arguments that has each field.
 
-    Fields are read from mappings by key and from everything else by attribute. Raises KeyError naming a field that
-    is nowhere.
+    Fields are read from mappings by key and from everything else by attribute; each value passes through `encode`.
+    Raises KeyError naming a field that is nowhere.
 
     >>> filler("card:{card}")({"card": "c1"})
     'card:c1'
@@ -66,7 +81,7 @@ def filler(template: str) -> Callable[..., str]:
     paths = [field.split(".") for field in fields]
 
     def fill(*objects: Any) -> str:
-        return form.format(*[_find(path, objects) for path in paths])
+        return form.format(*[encode(_find(path, objects)) for path in paths])
 
     return fill
 

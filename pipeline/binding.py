@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import Endpoint, Message
-from penstock.connectors.template import filler
+from penstock.connectors.template import filler, part
 from penstock.connectors.template import names as braces
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.graph import Function
@@ -131,7 +131,8 @@ class Binding:
             return Target(_reply, "reply", None)
         endpoint = self.engine.endpoint(declared)
         to = endpoint.address if "://" in endpoint.address else endpoint.address.partition(":")[2]
-        return Target(self.engine.outboxes[place(endpoint)].push, to, filler(to) if braces(to) else None)
+        fill = filler(to, part if "://" in to else str) if braces(to) else None
+        return Target(self.engine.outboxes[place(endpoint)].push, to, fill)
 
     def _acting(self, node: nodes.Act, lane: Lane) -> Acting:
         return Acting(

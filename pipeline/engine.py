@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
+from penstock.connectors.protocol import Watched
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
@@ -62,7 +63,7 @@ class Engine:
     ) -> None:
         self.graph = graph
         self.site = site
-        self.store = store
+        self.store = site.store = store
         self.clock: Clock = clock or SystemClock()
         self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.outages = Outages(self.clock, self.wake)
@@ -292,6 +293,8 @@ class Engine:
                 if where == "reply" or where in sinks:
                     continue
                 sinks[where] = sink = endpoint.sink(self.site)
+                if isinstance(sink, Watched):
+                    sink.watch(self.outages)
                 self.outboxes[where] = self._outbox(where)(
                     sink,
                     where,

@@ -130,7 +130,7 @@ class Harness:
         described = Event(
             id or f"{topic}/{self._count}", f"/{topic}", key=key, topic=topic, headers=headers or {}, data=value
         )
-        waited = endpoint.address.startswith("http:")
+        waited = endpoint.address.startswith("http:") and not getattr(endpoint, "durable", False)
         number = self._count if has_positions(endpoint) else None
         batch = Record(described, value, key, captures, waited, self.clock.monotonic(), number)
         stand.inlet.put(batch)

@@ -61,6 +61,12 @@ class Metrics:
             for label, value in found[metric].items():
                 family.add_metric([name, label], value)
             yield family
+        for metric, text in _ANSWERS.items():
+            family = CounterMetricFamily(f"penstock_{metric}", text, labels=["pipeline", "name", "status"])
+            for label, value in found[metric].items():
+                address, _, status = label.rpartition(" ")
+                family.add_metric([name, address, status], value)
+            yield family
         for metric, text in _GAUGES.items():
             family = GaugeMetricFamily(f"penstock_{metric}", text, labels=["pipeline", "name"])
             for label, value in found[metric].items():
@@ -77,6 +83,10 @@ _COUNTERS = {
     "retries": "Tries that failed and are made again, by stage",
     "dead_letters": "Dead letters written, by the stage that failed",
 }
+_ANSWERS = {
+    "refused": "Events refused to their HTTP senders, by source and status",
+    "turned_away": "HTTP requests of which nothing was begun, by source and status",
+}
 _GAUGES = {
     "in_flight": "Events received and not finished, by source",
     "waiting": "Events that wait now to be tried again, by stage",
@@ -88,6 +98,7 @@ _GAUGES = {
     "dead_letters_bytes": "About how many bytes they take",
     "dead_letters_full": "1 where the limit of dead letters keeps events from being read",
     "outage": "1 for each dependency that does not answer",
+    "breaker": "1 for each third party that is asked no more but for probes, else 0",
     "store": "The store connection: commands, writes, mean batch",
     "model_batch": "Mean rows of a model run, by model",
 }

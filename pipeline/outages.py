@@ -62,6 +62,12 @@ class Outages:
             again()
         self.wake()
 
+    def lift(self, dependency: str, why: str) -> None:
+        """Go on without a dependency that still does not answer."""
+        if self.down.pop(dependency, None) is not None:
+            log.warning("%s does not answer, and reading goes on: %s", dependency, why)
+            self.wake()
+
     def _probe(self, dependency: str) -> None:
         self._probing.discard(dependency)
         waiting = self._waiting.get(dependency)

@@ -104,6 +104,13 @@ def _replies(nodes: Sequence[Node]) -> None:
                 + (f": past the through at {ended.where} the request is over" if ended is not None else ""),
                 node.where,
             )
+        stored = [one for origin, _ in routes for one in _endpoints(nodes[origin]) if getattr(one, "durable", False)]
+        if stored:
+            raise DeclarationError(
+                f"{node.stage!r} acts to Reply(), and {stored[0].address} is durable=True: its sender is answered when "
+                "the event is safe, before anything is decided. Leave out one of the two",
+                node.where,
+            )
         found += [(node, origin, choices) for origin, choices in routes]
     for (first, origin, choices), (second, other, others) in combinations(found, 2):
         if origin == other and not _exclusive(choices, others):

@@ -48,9 +48,25 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "unconfirmed": {address: box.unsettled for address, box in engine.outboxes.items()},
         "lag": {address: lag for address, lag in lags.items() if lag is not None},
         "span": {address: float(span()) for address, span in spans.items() if span is not None},
+        "refused": _by_status(engine, "refused"),
+        "turned_away": _by_status(engine, "turned_away"),
         "outage": dict.fromkeys(engine.outages.down, 1),
+        "breaker": {
+            name: float(breaker.opened is not None)
+            for box in engine.outboxes.values()
+            for name, breaker in getattr(box.sink, "breakers", {}).items()
+        },
         "store": {name: value for name, value in store.items() if isinstance(value, int | float)},
         "model_batch": {ref: float(found.get("mean_batch", 0.0)) for ref, found in models.items()},
+    }
+
+
+def _by_status(engine: Engine, what: str) -> dict[str, float]:
+    """What sources that answer have counted, under their address and the status: `http:/payments 422`."""
+    return {
+        f"{address} {status}": count
+        for address, (_, source) in engine.sources.items()
+        for status, count in sorted(getattr(source, what, {}).items())
     }
 
 

@@ -242,7 +242,7 @@ def warn_of_order(graph: Graph) -> None:
     for source in graph.sources:
         for endpoint in source.endpoints:
             technology = endpoint.address.partition(":")[0]
-            if technology in ("http", "mqtt"):
+            if technology in ("http", "mqtt") and not getattr(endpoint, "durable", False):
                 log.warning(
                     "%s: %s has no partitions, so several workers take its events of one key side by side, in no "
                     "common order; run one worker, or declare order='none'",

@@ -16,7 +16,8 @@ from aiohttp import web
 
 from penstock.connectors import Batch, Message, Refusal, Settings, Sink, Site, Source
 from penstock.connectors.http import Http, Reply
-from penstock.connectors.http_sink import CONCURRENT, retry_after
+from penstock.connectors.http_sink import CONCURRENT, HttpSink, retry_after
+from penstock.connectors.http_source import HttpSource
 from penstock.errors import BadEvent, ConfigError, DeclarationError, Unavailable, Undeliverable
 from tests.connectors.contract import SinkContract, SinkOutageContract, SourceContract
 from tests.connectors.http_rig import JSON, LINES, HttpSinkRig, HttpSourceRig
@@ -295,14 +296,32 @@ class TestWhatIsTurnedAway:
     ) -> None:
         monkeypatch.setattr(f"penstock.connectors.http_source.{limit}", 4 if limit == "WAITING" else 3000)
         async with opened(rig) as source:
+            assert isinstance(source, HttpSource)
             senders = [await rig.begin(b"1" * 2000, JSON) for _ in range(requests)]
+            await until(lambda: len(source._ready) == requests)
             busy = await rig.post(b"1", JSON)
-            assert (busy.status, busy.headers["retry-after"]) == (503, "1")
+            assert (busy.status, busy.headers["retry-after"]) == (503, "5"), "nobody takes anything"
             taken = await take(source, requests)
             senders.append(await rig.begin(b"1", JSON))
             for record in [*taken, *await take(source, 1)]:
                 record.settle()
             assert [(await sender).status for sender in senders] == [202] * (requests + 1)
+
+    async def test_too_fast_and_not_at_all(self, rig: HttpSourceRig, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("penstock.connectors.http_source.WAITING", 1)
+        async with opened(rig) as source:
+            assert isinstance(source, HttpSource)
+            await rig.begin(b"1", JSON)
+            taken = await take(source, 1)
+            await rig.begin(b"2", JSON)
+            await until(lambda: bool(source._ready))
+            busy = await rig.post(b"3", JSON)
+            assert (busy.status, busy.headers["retry-after"]) == (429, "1"), "it is taken, and not fast enough"
+            monkeypatch.setattr("penstock.connectors.http_source.QUIET", 0.0)
+            assert (await rig.post(b"3", JSON)).status == 503, "nothing is taken"
+            assert source.turned_away == {429: 1, 503: 1}
+            for record in [*taken, *await take(source, 1)]:
+                record.settle()
 
     async def test_paths_and_methods(self, rig: HttpSourceRig) -> None:
         async with echoing(rig):
@@ -480,7 +499,7 @@ class TestSettings:
         ):
             with pytest.raises(DeclarationError, match=re.escape(said)):
                 wrong()
-        with pytest.raises(ConfigError, match="durable=True is not there yet"):
+        with pytest.raises(ConfigError, match="PENSTOCK_STORE is not set"):
             Http("/a", durable=True).source(site)
 
 
@@ -554,18 +573,6 @@ class TestWhatIsSent:
             assert isinstance(error, Undeliverable) and reason in str(error) and called.to in str(error)
             assert sink.problem is None
 
-    async def test_after_hold_it_is_an_outage(self, called: HttpSinkRig) -> None:
-        async def answer(_: web.BaseRequest, record: Record) -> web.Response:
-            return web.Response(status=503, text="closed", headers={"Retry-After": "3600"})
-
-        called.answer = answer
-        async with sending(Http(called.to, hold="10m")) as (sink, ledger):
-            sink.send([Message(called.to, b"1", id="1")])
-            await sink.flush()
-            [error] = ledger.outcomes["1"]
-            assert isinstance(error, Unavailable) and error.dependency == f"127.0.0.1:{called.port}"
-            assert "503 Service Unavailable closed" in error.reason
-
     async def test_time_out(self, called: HttpSinkRig) -> None:
         released = asyncio.Event()
 
@@ -578,8 +585,8 @@ class TestWhatIsSent:
             sink.send([Message(called.to, b"1", id="1")])
             await sink.flush()
             [error] = ledger.outcomes["1"]
-            assert isinstance(error, Unavailable) and "no answer in 0.05 s" in error.reason
-            assert sink.problem is not None
+            assert isinstance(error, Undeliverable) and "no answer in 0.05 s (tried for 0 s)" in str(error)
+            assert sink.problem is None, "one key alone is no outage"
             released.set()
 
     async def test_what_http_cannot_carry_is_undeliverable(self, called: HttpSinkRig) -> None:
@@ -616,9 +623,12 @@ class TestWhatIsSent:
     async def test_leaving_does_not_wait_for_another_attempt(self, called: HttpSinkRig) -> None:
         await called.down()
         async with sending(Http(called.to, hold="1h")) as (sink, ledger):
-            sink.send([Message(called.to, b"1", id="1")])
+            assert isinstance(sink, HttpSink)
+            sink.send([Message(called.to, b"%d" % number, id=str(number)) for number in range(150)])
             await until(lambda: sink.problem is not None)
-        assert isinstance(ledger.outcomes["1"][0], Unavailable)
+            assert not ledger.outcomes, "they are held"
+        assert len(ledger.outcomes) == 150
+        assert all(isinstance(outcome, Unavailable) for [outcome] in ledger.outcomes.values())
 
     @pytest.mark.parametrize(
         ("said", "seconds"), [("", 0.0), ("3", 3.0), ("soon", 0.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0)]

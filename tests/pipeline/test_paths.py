@@ -149,3 +149,12 @@ def test_each_type_of_a_union_may_have_its_reply() -> None:
     stream.of(Login).act(greet, to=Reply())
     stream.of(Logout).act(dismiss, to=Reply())
     assert len(pipeline.build().acts) == 2
+
+
+@mistake(
+    "'decide' acts to Reply(), and http:/payments is durable=True: its sender is answered when the event is safe, "
+    "before anything is decided. Leave out one of the two"
+)
+def test_a_sender_that_has_left_gets_no_reply(p: Any) -> None:
+    stream = p.source(Http("/payments", durable=True), Http("/urgent"), schema=Payment)
+    stream.act(decide, to=Reply())  # <>
