@@ -84,6 +84,10 @@ def consumer(subscription: Subscription, listener: Listener) -> Consumer:
         from penstock.connectors.kafka_confluent import ConfluentConsumer
 
         return ConfluentConsumer(subscription, listener)
+    if subscription.settings.protocol != "classic":
+        raise ConfigError(
+            "PENSTOCK_KAFKA_PROTOCOL=consumer needs confluent-kafka: kafka-python has the classic one alone"
+        )
     from penstock.connectors.kafka_python import PythonConsumer
 
     return PythonConsumer(subscription, listener)

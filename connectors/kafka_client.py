@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
+from penstock.connectors.kafka_seat import Seat
 from penstock.errors import PenstockError
 
 if TYPE_CHECKING:
@@ -36,9 +37,26 @@ class Subscription:
     start: str
     client_id: str
 
+    def seat(self) -> Seat | None:
+        """A place in the group that a killed process finds again, where the settings ask for one."""
+        settings = self.settings
+        if settings.membership != "static" or settings.protocol != "classic":
+            return None
+        return Seat(f"{settings.address} {self.group}")
+
 
 class Broken(Exception):
     """The client cannot go on and must be opened anew."""
+
+
+class Fenced(Broken):
+    """Another process has this member's name, so the member goes on without one."""
+
+    def __init__(self, name: str, group: str) -> None:
+        super().__init__(
+            f"another process has come into the group {group!r} as {name!r}, the name of this member, which goes on "
+            "without one: hosts that share a name need PENSTOCK_KAFKA_MEMBERSHIP=dynamic"
+        )
 
 
 class Listener(Protocol):

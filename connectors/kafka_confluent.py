@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
-from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
+from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Fenced, Listener, Subscription
 from penstock.connectors.kafka_confluent_client import PROBE, committed, connection
+from penstock.connectors.kafka_seat import Seat
 from penstock.connectors.kafka_start import Starts
 from penstock.errors import ConfigError, Unavailable
 
@@ -55,6 +56,8 @@ class ConfluentConsumer:
         self.listener = listener
         self.topic_id = ""
         self.starts = Starts(subscription.topic)
+        self.seat: Seat | None = None
+        self._fenced = False
         self._consumer: ck.Consumer | None = None
         self._next: dict[int, int] = {}
         self._refused = ""
@@ -74,6 +77,7 @@ class ConfluentConsumer:
         self._partition: Any = ck.Message.partition
         self._offset: Any = ck.Message.offset
         self._refused, self._down = "", False
+        self.seat = None if self._fenced else self.subscription.seat()
         self._consumer = consumer = ck.Consumer(self._configuration())
         try:
             partitions = self._partitions(consumer)
@@ -96,18 +100,14 @@ class ConfluentConsumer:
 
     def _configuration(self) -> dict[str, Any]:
         settings = self.subscription.settings
-        session = round(settings.session_timeout * 1000)
         return {
             **connection(settings),
+            **self._membership(),
             "client.id": self.subscription.client_id,
             "group.id": self.subscription.group,
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "allow.auto.create.topics": True,
-            "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": session,
-            # Its own default is longer than a short session, which would then end again and again.
-            "heartbeat.interval.ms": min(3000, session // 3),
             "max.poll.interval.ms": round(settings.poll_interval * 1000),
             "topic.metadata.refresh.interval.ms": round(settings.metadata_interval * 1000),
             # By default a full queue is looked at again after a second.
@@ -115,6 +115,21 @@ class ConfluentConsumer:
             "error_cb": self._trouble,
             "on_commit": self._committed,
         }
+
+    def _membership(self) -> dict[str, Any]:
+        settings = self.subscription.settings
+        if settings.protocol == "consumer":
+            return {"group.protocol": "consumer"}
+        session = round(settings.session_timeout * 1000)
+        found = {
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": session,
+            # Its own default is longer than a short session, which would then end again and again.
+            "heartbeat.interval.ms": min(3000, session // 3),
+        }
+        if self.seat is not None and self.seat.name:
+            found["group.instance.id"] = self.seat.name
+        return found
 
     def _partitions(self, consumer: ck.Consumer) -> list[int]:
         """The topic's partitions. A broker may make a topic that is asked for, which takes a moment."""
@@ -231,7 +246,10 @@ class ConfluentConsumer:
             error = message.error()
             if error is None:
                 records.append(message)
-            elif error.fatal():
+            elif error.fatal() or error.code() == ck.KafkaError._FATAL:
+                if "fenced" in error.str() and self.seat is not None:
+                    self._fenced = True
+                    raise Fenced(self.seat.name, self.subscription.group)
                 raise Broken(error.str())
             elif error.code() != ck.KafkaError._PARTITION_EOF:
                 self._trouble(error)
@@ -260,8 +278,23 @@ class ConfluentConsumer:
 
     def close(self) -> None:
         if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
+            consumer, self._consumer = self._consumer, None
+            try:
+                if not self._fenced:
+                    self._give_up_the_seat(consumer)
+            finally:
+                consumer.close()
+        if self.seat is not None:
+            self.seat.leave()
+
+    def _give_up_the_seat(self, consumer: ck.Consumer) -> None:
+        """A member with a name is taken to come back: closing alone would leave nothing to others for a session."""
+        if self.seat is None or not self.seat.name:
+            return
+        consumer.unsubscribe()
+        deadline = time.monotonic() + CONNECT
+        while consumer.assignment() and time.monotonic() < deadline:
+            consumer.poll(0.01)
 
     # -- committing and rebalancing ------------------------------------------------------------------------------
 

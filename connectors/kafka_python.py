@@ -8,12 +8,13 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import Any, NoReturn
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
-from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Listener, Subscription
+from penstock.connectors.kafka_client import CONNECT, MOST, Broken, Fenced, Listener, Subscription
 from penstock.connectors.kafka_python_client import connected, library, refusal
+from penstock.connectors.kafka_seat import Seat
 from penstock.connectors.kafka_start import Starts
 from penstock.errors import Unavailable
 
@@ -55,6 +56,8 @@ class PythonConsumer:
         self.listener = listener
         self.topic_id = ""
         self.starts = Starts(subscription.topic)
+        self.seat: Seat | None = None
+        self._fenced = False
         self._consumer: Any = None
         self._next: dict[int, int] = {}
         self._heard = 0.0
@@ -71,6 +74,7 @@ class PythonConsumer:
         errors = library("kafka.errors")
         self._place = library("kafka").TopicPartition
         settings = self.subscription.settings
+        self.seat = None if self._fenced else self.subscription.seat()
         self._consumer = connected(settings, self.subscription.client_id, "KafkaConsumer", self._configuration())
         try:
             # The client's loop, and its view of the cluster: there is no public way to what is needed of them.
@@ -95,6 +99,7 @@ class PythonConsumer:
         session = round(settings.session_timeout * 1000)
         return {
             "group_id": self.subscription.group,
+            "group_instance_id": (self.seat.name if self.seat is not None else "") or None,
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "isolation_level": "read_committed",
@@ -149,7 +154,14 @@ class PythonConsumer:
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         self._unpark()
-        found = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=MOST)
+        try:
+            found = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=MOST)
+        except library("kafka.errors").FencedInstanceIdError:
+            self._raise_fenced()
+        coordinator = self._consumer._coordinator
+        if not coordinator._heartbeat_enabled and coordinator.stable() and not coordinator.rejoining:
+            # All that the client does about it, until it next commits.
+            self._raise_fenced()
         now = time.monotonic()
         self._look_for_partitions(now)
         if not found:
@@ -159,6 +171,10 @@ class PythonConsumer:
         if self._down:
             self._well()
         return [(place.partition, self._batch(place.partition, records, now)) for place, records in found.items()]
+
+    def _raise_fenced(self) -> NoReturn:
+        self._fenced = True
+        raise Fenced(self.seat.name if self.seat is not None else "", self.subscription.group) from None
 
     def _unpark(self) -> None:
         """Have the records of resumed partitions come.
@@ -216,9 +232,13 @@ class PythonConsumer:
 
     def close(self) -> None:
         if self._consumer is not None:
+            # A member with a name is taken to come back, and would leave nothing to others before its session ends.
+            self._consumer._coordinator.is_dynamic_member = lambda: not self._fenced
             # Partitions are given back on the way, which needs the consumer once more.
             self._consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
             self._consumer = None
+        if self.seat is not None:
+            self.seat.leave()
 
     def _look_for_partitions(self, now: float) -> None:
         """Join once more, a while after partitions were added.

@@ -89,6 +89,10 @@ class KafkaSettings(_Connection):
     - `commit_interval`: how often what is finished is committed.
     - `drain_timeout`: how long partitions that leave wait for what runs; kept below `poll_interval`.
     - `poll_interval`, `session_timeout`: after how long the group takes a member for stuck, or dead.
+    - `membership`: `static` gives a process that was killed its partitions back at once when it is started again, and
+      lets nobody else have them before `session_timeout`; `dynamic` makes a started process wait that long as well.
+    - `protocol`: `classic`, or `consumer` where brokers have it (Kafka 4) and the client is confluent-kafka; members
+      are then always dynamic, and `session_timeout` is the brokers'.
     - `metadata_interval`: how often new partitions are looked for.
     - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
       need their own package with kafka-python.
@@ -105,6 +109,8 @@ class KafkaSettings(_Connection):
     drain_timeout: Length = 30.0
     poll_interval: Length = 300.0
     session_timeout: Length = 45.0
+    membership: Literal["static", "dynamic"] = "static"
+    protocol: Literal["classic", "consumer"] = "classic"
     metadata_interval: Length = 30.0
     linger: Length = 0.002
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"

@@ -284,8 +284,9 @@ class LogContract(RedeliveryContract):
             await source.confirm()
             assert await rig.confirmed() == 3
         async with opened(rig) as source:
-            again = await take(source, 2)
-            assert [record.value for record in again] == [b"a0", b"a1"]
+            again = await take(source, 1)
+            # A source that remembers what is finished above the prefix leaves that out.
+            assert [record.value for record in again] in ([b"a0"], [b"a0", b"a1"])
             for record in again:
                 record.settle()
 
