@@ -12,6 +12,7 @@ from typing import Any
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
+from penstock.pipeline.claims import Claims
 from penstock.pipeline.clock import Clock, SystemClock
 from penstock.pipeline.confinement import Confinement
 from penstock.pipeline.durability import assure
@@ -65,6 +66,7 @@ class Engine:
         self.clock: Clock = clock or SystemClock()
         self.letters = Letters(store, site.group)
         self.outages = Outages(self.clock, self.wake)
+        self.claims = Claims(self)
         self.metrics = Metrics(self)
         self.confinement = confinement
         self.stopping = False

@@ -134,6 +134,14 @@ class Lane:
     def _declared(self, payload: Any) -> str:
         return text_of(self.identity(payload)) if self.identity is not None and payload is not None else ""
 
+    def distinct(self, payload: Any, batch: Batch, index: int) -> str:
+        """What tells two events of this source apart: the declared id, else the source and id of the CloudEvent."""
+        own = self._declared(payload)
+        if own:
+            return own
+        event = batch.event(index)
+        return f"{event.source}#{event.id}"
+
     def describe(self, batch: Batch, index: int, payload: Any, key: Any) -> Event:
         """The `event` that a function asked for."""
         event = batch.event(index)
