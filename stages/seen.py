@@ -76,8 +76,27 @@ class Claims(Protocol):
     def hold(self, batch: Batch, index: int, key: str, owner: bytes, within: float) -> None: ...
 
 
-Question = tuple[str, bytes, Batch, int]
-"""The key in the store, who asks, and its record."""
+class Question:
+    """What is asked about one event: the key in the store, who asks, and its record."""
+
+    __slots__ = ("batch", "index", "key", "owner", "result")
+
+    def __init__(self, key: str, owner: bytes, batch: Batch, index: int, result: str) -> None:
+        self.key = key
+        self.owner = owner
+        self.batch = batch
+        self.index = index
+        self.result = result
+
+    @property
+    def known(self) -> bytes | None:
+        """What this event was told before it became a dead letter, where it is one that is replayed."""
+        return self.batch.updates.get(self.index, {}).get(self.result)
+
+    def tell(self, before: bool) -> bool:
+        """Note the answer, so that a dead letter carries it to its replay."""
+        self.batch.updates.setdefault(self.index, {})[self.result] = b"1" if before else b""
+        return before
 
 
 class Seeing:
@@ -98,7 +117,8 @@ class Seeing:
         origin = batch.origin(index)
         # What has no position cannot be told from its repeat: every arrival is somebody else.
         who = f"{origin}/{batch.place(index)}" if origin else f"{_PROCESS}/{id(batch)}.{index}.{batch.received}"
-        return self.space + self.name(payload, batch, index), f"{who}\0{way}".encode(), batch, index
+        key = self.space + self.name(payload, batch, index)
+        return Question(key, f"{who}\0{way}".encode(), batch, index, f"{self.space}{way}")
 
     async def ask(self, question: Question) -> bool:
         """Claim, and say whether another event was there before. Raises `Wait` while that one is not finished."""
@@ -109,18 +129,20 @@ class Seeing:
 
     async def ask_many(self, questions: Sequence[Question]) -> list[Any]:
         """The same for many events as one request."""
-        found = await self.store.settle_many([(key, CLAIMED + owner, CLAIM) for key, owner, _, _ in questions])
-        return [self._answer(question, before) for question, before in zip(questions, found, strict=True)]
+        open = [one for one in questions if one.known is None]
+        found = await self.store.settle_many([(one.key, CLAIMED + one.owner, CLAIM) for one in open])
+        answers = {id(one): self._answer(one, before) for one, before in zip(open, found, strict=True)}
+        return [answers[id(one)] if id(one) in answers else bool(one.known) for one in questions]
 
     def _answer(self, question: Question, before: bytes | None) -> Any:
-        key, owner, batch, index = question
+        owner = question.owner
         if before is None or before[1:] == owner:
-            self.claims.hold(batch, index, key, owner, self.within)
-            return False
+            self.claims.hold(question.batch, question.index, question.key, owner, self.within)
+            return question.tell(before=False)
         # Another child of the same event: it is not waited for, as it is this event that must finish.
         same = before[1:].partition(b"\0")[0] == owner.partition(b"\0")[0]
         if same or before[:1] == DONE:
-            return True
+            return question.tell(before=True)
         return Failure(Wait(f"{PAUSE}s"))
 
 

@@ -13,6 +13,7 @@ from penstock import Event, Pipeline, Retries, Retry, Stream, Unavailable, call
 from penstock.connectors import Http, Kafka, Settings, Site
 from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.topics import Topics
+from penstock.pipeline.again import LetterBatch
 from penstock.pipeline.drawing import tree
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.harness import harness
@@ -243,6 +244,37 @@ async def test_a_dead_letter_is_done() -> None:
         outcome = await h.send(Step(7, "a"))
         assert outcome.dead is None
         assert outcome.finished
+
+
+async def test_a_replayed_letter_is_told_what_it_was_told_before() -> None:
+    tries: list[bool] = []
+
+    def fails_once(step: Step, again: bool) -> Step:
+        tries.append(again)
+        if len(tries) < 3:
+            raise ValueError("not now")
+        return step
+
+    made = Pipeline("steps", retry=Retries(attempts=1))
+    stream = made.source(Kafka("in", dedupe="1h"), schema=Step, id="id")
+    stream.enrich(again=seen("key", within="1h")).transform(fails_once).act(
+        lambda step: step.id, to=Memory("out"), stage="pass"
+    )
+    async with harness(made) as h:
+        for number in (1, 2):
+            assert (await h.send(Step(number, "a"))).dead is not None
+        for letter, told in zip(h.dead, (False, True), strict=True):
+            results = {
+                f"penstock:steps:seen:{stage}:": b"1" if told and "enrich" in stage else b""
+                for stage in ("dedupe(in)", "enrich(again)")
+            }
+            assert letter.event == ("2" if told else "1")
+            batch = LetterBatch(letter)
+            batch.updates[0] = results
+            h._stands["kafka:in"].inlet.put(batch)
+            await h._until(lambda batch=batch: batch.left == 0)
+        assert tries == [False, True, False, True]
+        assert [one.data for one in h.sent(Memory("out"))] == [1, 2]
 
 
 async def test_what_is_compared_must_be_there() -> None:
