@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -112,6 +112,7 @@ class ProcessSettings(_Connection):
 
     - `durability`: what the store does with what it has answered: `disk`, `second` (once a second), `memory`. A store
       that does less is refused; one that does not tell is believed to do what is said here.
+    - `stream_full`: entries in one partition of a Redis stream at which its producers wait for the slowest group.
     """
 
     http_listen: str = "127.0.0.1:8080"
@@ -120,6 +121,7 @@ class ProcessSettings(_Connection):
     models: str = ".penstock/models"
     workers: int = 1
     namespace: str = ""
+    stream_full: int = Field(default=100_000, ge=1)
     durability: Literal["", "disk", "second", "memory"] = ""
 
 

@@ -14,10 +14,12 @@ from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.claims import Claims
 from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.code import reachable
 from penstock.pipeline.confinement import Confinement
 from penstock.pipeline.durability import assure
 from penstock.pipeline.far import FarLane
-from penstock.pipeline.graph import Graph
+from penstock.pipeline.graph import Act, Graph
+from penstock.pipeline.graph import Source as SourceNode
 from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
@@ -106,6 +108,8 @@ class Engine:
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
+        for lane in self.lanes:
+            lane.boxes = self._boxes(lane.source)
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
@@ -228,19 +232,23 @@ class Engine:
         if not task.cancelled() and task.exception() is not None:
             log.error("a failure could not be dealt with", exc_info=task.exception())
 
-    def shut(self) -> bool:
-        """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys."""
-        self._was_shut = (
-            bool(self.outages.down)
-            or sum(box.unsettled for box in self.outboxes.values()) > UNCONFIRMED
-            or sum(lane.trouble.flights for lane in self.lanes) > TROUBLED
-            or any(lane.full for lane in self.lanes)
-        )
-        return self._was_shut
+    def shut(self, lane: Lane) -> bool:
+        """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys.
 
-    async def opened(self) -> None:
+        The far side of a through goes on while its near side waits for room in the topic, or there would never be any.
+        """
+        found = (
+            bool(self.outages.down)
+            or sum([box.unsettled for box in lane.boxes]) > UNCONFIRMED
+            or lane.trouble.flights > TROUBLED
+            or lane.full
+        )
+        self._was_shut |= found
+        return found
+
+    async def opened(self, lane: Lane) -> None:
         """Wait until something new may start."""
-        while self.shut() and not self.stopping:
+        while self.shut(lane) and not self.stopping:
             if self._opened is None or self._opened.done():
                 self._opened = asyncio.get_running_loop().create_future()
             await self._opened
@@ -261,8 +269,11 @@ class Engine:
 
     def relieved(self) -> None:
         """Actions were confirmed, or an event in trouble has ended: there may be room for new events."""
-        if self._was_shut and not self.shut():
-            self.wake()
+        if self._was_shut:
+            shut = [self.shut(lane) for lane in self.lanes]
+            self._was_shut = any(shut)
+            if not all(shut):
+                self.wake()
 
     def _open_gate(self) -> None:
         if self._opened is not None and not self._opened.done():
@@ -303,6 +314,14 @@ class Engine:
                 )
         self.holding = self.graph.order != "none" and any(not sink.ordered for sink in sinks.values())
         return sinks
+
+    def _boxes(self, source: SourceNode) -> list[Outbox]:
+        """The outboxes that what follows a source acts to."""
+        after = (node for node in reachable(self.graph, source) if isinstance(node, Act))
+        declared = [at for act in after for at in act.to]
+        declared += [] if self.graph.record is None else [self.graph.record]
+        places = {place(self.endpoint(at)) for at in declared}
+        return [box for where, box in self.outboxes.items() if where in places]
 
     def _outbox(self, where: str) -> Callable[..., Outbox]:
         """What makes the outbox of an endpoint: one that keeps actions where an act declares `once`."""
