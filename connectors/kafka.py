@@ -30,6 +30,9 @@ class Kafka:
     where the group begins at its very first start; from then on it goes on where it was. As a sink, the braces of a
     `topic` such as `decisions.{region}` are filled from the action.
 
+    With `dedupe="1h"` a record whose event the source has brought before, and finished within that time, is dropped:
+    one with the same declared `id=`, else with the same CloudEvents `source` and `id`.
+
     `on` names another cluster: `Kafka("t", on="eu")` is at `PENSTOCK_KAFKA__EU`.
 
     >>> Kafka("payments").address
@@ -73,9 +76,8 @@ class Kafka:
     def _check(self) -> None:
         if self.start not in ("latest", "earliest"):
             raise ConfigError(f'Kafka({self.topic!r}): start is {self.start!r}; it is "latest" or "earliest"')
-        for name, given in (("transactional", self.transactional), ("dedupe", self.dedupe)):
-            if given:
-                raise ConfigError(f"Kafka({self.topic!r}): {name}= is not in this version; leave it out")
+        if self.transactional:
+            raise ConfigError(f"Kafka({self.topic!r}): transactional= is not in this version; leave it out")
 
 
 def consumer(subscription: Subscription, listener: Listener) -> Consumer:

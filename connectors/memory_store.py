@@ -70,6 +70,10 @@ class MemoryStore:
         if ttl is not None:
             self._expiry[key] = self.clock() + ttl
 
+    async def write_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> None:
+        for key, value, ttl in wanted:
+            await self.write(key, value, ttl=ttl)
+
     async def settle(self, key: str, value: bytes, ttl: float) -> bytes | None:
         found = self._get(key)
         if found is None:

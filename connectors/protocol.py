@@ -158,6 +158,10 @@ class Store(Protocol):
         """Set a plain key. Idempotent."""
         ...
 
+    def write_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> Awaitable[None]:
+        """Set many plain keys as one request, each for its number of seconds. Idempotent."""
+        ...
+
     def settle(self, key: str, value: bytes, ttl: float) -> Awaitable[bytes | None]:
         """Set a plain key for `ttl` seconds unless it is there: what it holds, None where this call has set it.
 

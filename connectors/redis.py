@@ -25,7 +25,8 @@ class Redis:
     `payments:partitions`, and whoever declares another one is refused.
 
     As a source: each partition is read by one process at a time, which holds its lease; the processes of a pipeline
-    share the partitions evenly, and what a process that died held is taken over when its lease runs out (5 s). The
+    share the partitions evenly, and what a process that died held is taken over when its lease runs out (5 s), on the
+    same machine within a second. The
     position of the pipeline's consumer group (`group`, by default the pipeline's name) is the contiguous finished
     prefix; a new group begins at the first entry there is. Only the holder of the lease moves it: one that has lost
     it, say because it was frozen, cannot. What was read and not finished is read again by the next holder.
@@ -33,8 +34,9 @@ class Redis:
     As a sink: what one tick acts is one transaction, confirmed together; the order of messages is kept through
     outages. After a lost reply a transaction is sent again, so that its messages may be there twice, with equal ids.
 
-    What every consumer group has finished is removed. A stream is full at 100,000 entries: while a group still has to
-    read them, the producer waits, and says so; where there is no group at all, the oldest make room.
+    What every consumer group has finished is removed. A partition is full at 100,000 entries (`PENSTOCK_STREAM_FULL`):
+    while a group still has to read them, the producer waits, and says so in `/readyz`; where there is no group at all,
+    the oldest make room.
 
     `on` names the connection: `Redis("t", on="eu")` is at `PENSTOCK_REDIS__EU`, by default `PENSTOCK_REDIS`, or else
     the store's server. It needs Redis 7 or Valkey.
@@ -78,7 +80,8 @@ class Redis:
         """A sink that is not open yet. Raises `ConfigError`."""
         from penstock.connectors.redis_sink import RedisSink
 
-        return RedisSink(self.stream, self.partitions, _connection(site, self.on))
+        full = site.settings.process.stream_full
+        return RedisSink(self.stream, self.partitions, _connection(site, self.on), full=full)
 
 
 def _name(on: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from typing import Any
-from uuid import uuid4
 
+from penstock.connectors import holder
 from penstock.connectors import redis_scripts as scripts
 from penstock.connectors.batch import Partition
 from penstock.connectors.command import pack
@@ -30,7 +30,7 @@ class Group:
         self.stream = stream
         self.partitions = partitions
         self.name = name
-        self.me = uuid4().hex
+        self.me = holder.name()
         self._members = scripts.members_key(stream, name)
         self._keys = [scripts.keys(stream_key(stream, number), name) for number in range(partitions)]
         self._lease = round(LEASE * 1000)
@@ -53,7 +53,16 @@ class Group:
         members, *lags = await self.connection.ask(packed, 1 + len(held), again=True)
         for holding, lag in zip(held, lags, strict=True):
             holding.lag = max(lag or 0, 0)
-        return sorted(members), [holding for holding, lag in zip(held, lags, strict=True) if lag is None]
+        dead = [member for member in members if holder.gone(member.decode("utf-8", "replace"))]
+        if dead:
+            await self._evict(dead)
+        living = sorted(member for member in members if member not in dead)
+        return living, [holding for holding, lag in zip(held, lags, strict=True) if lag is None]
+
+    async def _evict(self, dead: Collection[bytes]) -> None:
+        """Have processes of this machine that have ended hold nothing: their leases need not be waited for."""
+        packed = b"".join(scripts.run(scripts.EVICT, keys[1:2], *dead) for keys in self._keys)
+        await self.connection.ask(pack("ZREM", self._members, *dead) + packed, 1 + len(self._keys), again=True)
 
     async def acquire(self, number: int) -> Holding | None:
         """Take a partition, unless another process holds it."""

@@ -77,6 +77,16 @@ return 1
 """
 """Give the lease back."""
 
+EVICT = """\
+local lease = redis.call('GET', KEYS[1])
+local holder = lease and string.match(lease, '^%d+ (.*)$')
+for _, name in ipairs(ARGV) do
+  if name == holder then redis.call('DEL', KEYS[1]) end
+end
+return 1
+"""
+"""Take the lease away from these holders."""
+
 CONFIRM = """\
 if redis.call('GET', KEYS[2]) ~= ARGV[2] then return 0 end
 local position = {KEYS[1], ARGV[1], ARGV[3]}

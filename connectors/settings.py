@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -134,6 +134,7 @@ class ProcessSettings(_Connection):
     - `dead`: where dead letters are kept: `store`, an address such as `kafka:dead`, or both, with a comma.
     - `dead_limit`, `dead_bytes`: how many dead letters the store takes, and about how many bytes of them; 0 for no
       limit. At a limit nothing new is read, or, with a `dead_folder`, the oldest are moved to files there.
+    - `stream_full`: entries in one partition of a Redis stream at which its producers wait for the slowest group.
     """
 
     http_listen: str = "127.0.0.1:8080"
@@ -146,6 +147,7 @@ class ProcessSettings(_Connection):
     dead_limit: int = 100_000
     dead_bytes: Size = 1_000_000_000
     dead_folder: str = ""
+    stream_full: int = Field(default=100_000, ge=1)
     durability: Literal["", "disk", "second", "memory"] = ""
 
 

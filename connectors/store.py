@@ -120,6 +120,11 @@ class RedisStore:
         expiry: tuple[Argument, ...] = () if ttl is None else ("PX", _milliseconds(ttl))
         await self.connection.ask(pack("SET", key, value, *expiry), again=True)
 
+    async def write_many(self, wanted: Sequence[tuple[str, bytes, float]]) -> None:
+        if wanted:
+            commands = [pack("SET", key, value, "PX", _milliseconds(ttl)) for key, value, ttl in wanted]
+            await self.connection.ask(b"".join(commands), len(commands), again=True)
+
     async def settle(self, key: str, value: bytes, ttl: float) -> bytes | None:
         [found] = await self.settle_many([(key, value, ttl)])
         return found

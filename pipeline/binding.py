@@ -21,6 +21,7 @@ from penstock.stages.helper import stage_of, updating
 from penstock.stages.inference import Inference, fallen
 from penstock.stages.outcome import Reject
 from penstock.stages.payload import getter, is_mapping
+from penstock.stages.seen import Seeing, Seen, compared
 
 if TYPE_CHECKING:
     from penstock.pipeline.engine import Engine
@@ -44,7 +45,10 @@ class Binding:
                     names[f"type{node.id}"] = node.type
                 case nodes.Enrich():
                     for name, item in node.items:
-                        names |= self._item(item, f"{node.id}_{name}")
+                        if isinstance(item, Seen):
+                            names |= self._seen(item, node, f"{node.id}_{name}", lane)
+                        else:
+                            names |= self._item(item, f"{node.id}_{name}")
                 case nodes.Infer():
                     names |= self._inference(node)
                 case nodes.Forward():
@@ -99,6 +103,12 @@ class Binding:
         if default is not MISSING and self.engine.graph.latency_budget is not None:
             asker = Bounded(asker, default, self.engine.clock)
         return names | {f"ask{tag}": asker.ask, f"ask_many{tag}": asker.ask_many}
+
+    def _seen(self, item: Seen, node: nodes.Enrich, tag: str, lane: Lane) -> dict[str, Any]:
+        by = lane.distinct if item.by is None else compared(item.by, node.payload)
+        space = f"penstock:{self.engine.site.group}:seen:{node.stage}:"
+        asker = Seeing(item.within, by, self.engine.store, space, self.engine.claims)
+        return {f"question{tag}": asker.question, f"ask{tag}": asker.ask, f"ask_many{tag}": asker.ask_many}
 
     def _inference(self, node: nodes.Infer) -> dict[str, Any]:
         def loaded(ref: str | None) -> Any:

@@ -103,7 +103,10 @@ class Pipeline:
         - `repeats`: what repeats of events without identity may do to state: `"counted"` accepts that they count.
         """
         given = {"at": at, "schema": schema, "key": key, "id": id, "time": time, "decode": decode, "repeats": repeats}
-        return self._add(Draft("source", (), caller(), stage, given))
+        source = self._add(Draft("source", (), caller(), stage, given))
+        if any(getattr(endpoint, "dedupe", None) is not None for endpoint in at):
+            return self._add(Draft("dedupe", (source.draft,), caller()))
+        return source
 
     def resource(self, **names: Callable[[], AbstractAsyncContextManager[Any]]) -> None:
         """Clients that are opened once per process and given to functions by name.

@@ -11,9 +11,11 @@ from penstock.errors import DeclarationError, Where
 from penstock.pipeline import inference
 from penstock.pipeline.annotations import admits_none, either, fits, has, label, members
 from penstock.pipeline.callables import narrowed
+from penstock.pipeline.dedupe import dedupe_of
 from penstock.pipeline.endpoints import acted, check_captures, check_endpoint, check_filled, check_targets, horizon
 from penstock.pipeline.graph import (
     Act,
+    Dedupe,
     End,
     Enrich,
     Filter,
@@ -112,6 +114,13 @@ class _Maker:
             decode=given["decode"],
             repeats=given["repeats"],
         )
+
+    def _dedupe(self) -> Node:
+        source = self.whole.made[self.draft.inputs[0]]
+        assert isinstance(source, Source)
+        item = dedupe_of(source.endpoints, self.where)
+        stage = self._named(f"dedupe({source.stage})")
+        return Dedupe(self.number, stage, self.draft.inputs, self.where, self.payload, self.scope, items=(item,))
 
     def _transform(self) -> Node:
         stage = self._named(self._stage())

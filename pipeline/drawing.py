@@ -8,6 +8,7 @@ from typing import Any
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.annotations import label
 from penstock.pipeline.graph import Function, Graph, Node
+from penstock.stages.seen import Seen
 
 WIDTH = 10
 """Columns of the kinds' names."""
@@ -84,6 +85,8 @@ def _told(node: Node) -> list[str]:
         case nodes.Source():
             by = [f"{word} {_by(value)}" for word, value in _bys(node) if value is not None]
             return [", ".join(endpoint.address for endpoint in node.endpoints), ", ".join([label(node.schema), *by])]
+        case nodes.Dedupe():
+            return [f"within {_seconds(item.within)}" for _, item in node.items if isinstance(item, Seen)]
         case nodes.Enrich():
             return [f"{name} = {_helper(item)}" for name, item in node.items]
         case nodes.Infer():

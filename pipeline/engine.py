@@ -13,11 +13,14 @@ from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, St
 from penstock.connectors.protocol import Watched
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
+from penstock.pipeline.claims import Claims
 from penstock.pipeline.clock import Clock, SystemClock
+from penstock.pipeline.code import reachable
 from penstock.pipeline.confinement import Confinement
 from penstock.pipeline.durability import assure
 from penstock.pipeline.far import FarLane
-from penstock.pipeline.graph import Graph
+from penstock.pipeline.graph import Act, Graph
+from penstock.pipeline.graph import Source as SourceNode
 from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
 from penstock.pipeline.letters import Letters
@@ -67,6 +70,7 @@ class Engine:
         self.clock: Clock = clock or SystemClock()
         self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.outages = Outages(self.clock, self.wake)
+        self.claims = Claims(self)
         self.metrics = Metrics(self)
         self.confinement = confinement
         self.stopping = False
@@ -107,6 +111,8 @@ class Engine:
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
+        for lane in self.lanes:
+            lane.boxes = self._boxes(lane.source)
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
@@ -230,20 +236,24 @@ class Engine:
         if not task.cancelled() and task.exception() is not None:
             log.error("a failure could not be dealt with", exc_info=task.exception())
 
-    def shut(self) -> bool:
-        """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys."""
-        self._was_shut = (
+    def shut(self, lane: Lane) -> bool:
+        """Whether nothing new may start: an outage, too many actions unconfirmed, events in trouble or behind keys.
+
+        The far side of a through goes on while its near side waits for room in the topic, or there would never be any.
+        """
+        found = (
             bool(self.outages.down)
             or self.letters.full
-            or sum(box.unsettled for box in self.outboxes.values()) > UNCONFIRMED
-            or sum(lane.trouble.flights for lane in self.lanes) > min(TROUBLED, self.letters.room)
-            or any(lane.full for lane in self.lanes)
+            or sum([box.unsettled for box in lane.boxes]) > UNCONFIRMED
+            or lane.trouble.flights > min(TROUBLED, self.letters.room)
+            or lane.full
         )
-        return self._was_shut
+        self._was_shut |= found
+        return found
 
-    async def opened(self) -> None:
+    async def opened(self, lane: Lane) -> None:
         """Wait until something new may start."""
-        while self.shut() and not self.stopping:
+        while self.shut(lane) and not self.stopping:
             if self._opened is None or self._opened.done():
                 self._opened = asyncio.get_running_loop().create_future()
             await self._opened
@@ -264,8 +274,11 @@ class Engine:
 
     def relieved(self) -> None:
         """Actions were confirmed, or an event in trouble has ended: there may be room for new events."""
-        if self._was_shut and not self.shut():
-            self.wake()
+        if self._was_shut:
+            shut = [self.shut(lane) for lane in self.lanes]
+            self._was_shut = any(shut)
+            if not all(shut):
+                self.wake()
 
     def _open_gate(self) -> None:
         if self._opened is not None and not self._opened.done():
@@ -308,6 +321,14 @@ class Engine:
                 )
         self.holding = self.graph.order != "none" and any(not sink.ordered for sink in sinks.values())
         return sinks
+
+    def _boxes(self, source: SourceNode) -> list[Outbox]:
+        """The outboxes that what follows a source acts to."""
+        after = (node for node in reachable(self.graph, source) if isinstance(node, Act))
+        declared = [at for act in after for at in act.to]
+        declared += [] if self.graph.record is None else [self.graph.record]
+        places = {place(self.endpoint(at)) for at in declared}
+        return [box for where, box in self.outboxes.items() if where in places]
 
     def _outbox(self, where: str) -> Callable[..., Outbox]:
         """What makes the outbox of an endpoint: one that keeps actions where an act declares `once`."""

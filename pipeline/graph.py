@@ -121,6 +121,13 @@ class Enrich(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Dedupe(Enrich):
+    """Drops events that a source has brought before. Its one item says so; no function can ask for it."""
+
+    kind: ClassVar[str] = "dedupe"
+
+
+@dataclass(frozen=True, slots=True)
 class Infer(Node):
     """A model's prediction under `name`, from what `features` returns. `deadline` is in seconds."""
 

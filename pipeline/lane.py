@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -14,6 +15,7 @@ from penstock.pipeline import graph as nodes
 from penstock.pipeline.feed import Feed, keys_of
 from penstock.pipeline.marks import Marks
 from penstock.pipeline.outages import Outages
+from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.program import Program
 from penstock.pipeline.trouble import Flight, Host, Trouble
 from penstock.pipeline.verdict import fatal
@@ -40,9 +42,9 @@ class Building(Host, Protocol):
     confinement: Confinement | None
     holding: bool
 
-    def shut(self) -> bool: ...
+    def shut(self, lane: Lane) -> bool: ...
     def relieved(self) -> None: ...
-    async def opened(self) -> None: ...
+    async def opened(self, lane: Lane) -> None: ...
     def names(self, lane: Lane) -> dict[str, Any]: ...
 
 
@@ -61,7 +63,8 @@ class Lane:
         self.identity = getter(source.identity, mapping) if source.identity is not None else None
         self.time = getter(source.time, mapping) if source.time is not None else None
         self.trouble = Trouble(engine, engine.outages, self.finish, fresh=self.fresh, slots=graph.concurrency)
-        self.feed = Feed(engine.shut, room=graph.concurrency)
+        self.feed = Feed(partial(engine.shut, self), room=graph.concurrency)
+        self.boxes: Sequence[Outbox] = ()
         self.counts = [0] * len(graph.nodes)
         self.received = 0
         self.open: set[Batch] = set()
@@ -133,6 +136,14 @@ class Lane:
 
     def _declared(self, payload: Any) -> str:
         return text_of(self.identity(payload)) if self.identity is not None and payload is not None else ""
+
+    def distinct(self, payload: Any, batch: Batch, index: int) -> str:
+        """What tells two events of this source apart: the declared id, else the source and id of the CloudEvent."""
+        own = self._declared(payload)
+        if own:
+            return own
+        event = batch.event(index)
+        return f"{event.source}#{event.id}"
 
     def describe(self, batch: Batch, index: int, payload: Any, key: Any) -> Event:
         """The `event` that a function asked for."""
@@ -220,8 +231,8 @@ class Lane:
         """Take what a source hands over, no faster than it can be run, until the source is stopped."""
         loop = self.program.form == "loop"
         while True:
-            if self.engine.shut():
-                await self.engine.opened()
+            if self.engine.shut(self):
+                await self.engine.opened(self)
             if not loop:
                 await self.feed.hungry()
             batches = await source.receive()
@@ -254,8 +265,8 @@ class Lane:
         while start < count and not batch.fenced:
             if self.feed.ready:
                 self.redo()
-            if self.engine.shut():
-                await self.engine.opened()
+            if self.engine.shut(self):
+                await self.engine.opened(self)
                 continue
             self._number += 1
             if self._number % TIMED_EVERY == 1:

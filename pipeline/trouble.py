@@ -23,7 +23,7 @@ from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Found, Program
 from penstock.pipeline.verdict import fatal, kinds, moment, reason_of, refusal
 from penstock.stages.act import parts_of
-from penstock.stages.outcome import Reject, Retries, Retry
+from penstock.stages.outcome import Reject, Retries, Retry, Wait
 from penstock.stages.payload import refused, text_of
 
 
@@ -153,14 +153,17 @@ class Trouble:
         parts, flight.parts = flight.parts, []
         flight.open += len(parts)
         for part in parts:
-            self.failures[self._stage(part)] += 1
+            if not isinstance(part.error, Wait):
+                self.failures[self._stage(part)] += 1
             self._one(flight, part)
         if flight.open == 0:
             self._end(flight)
 
     def _one(self, flight: Flight, part: Part) -> None:
         error, retries = part.error, self._retries(part)
-        if isinstance(error, Unavailable):
+        if isinstance(error, Wait):
+            self.host.clock.call_later(error.after, lambda: self._again(flight, part))
+        elif isinstance(error, Unavailable):
             self.outages.hold(error.dependency, error, lambda: self._again(flight, part))
         elif self._final(part, retries) or (self.host.stopping and flight.batch.waited):
             self.host.spawn(self._kept(flight, part))
@@ -225,7 +228,7 @@ class Trouble:
                 )
         for one in flight.parts:
             if one.place == part.place:
-                one.attempts = part.attempts + (0 if isinstance(one.error, Unavailable) else 1)
+                one.attempts = part.attempts + (0 if isinstance(one.error, Unavailable | Wait) else 1)
         if isinstance(part.error, Unavailable) and not any(
             isinstance(one.error, Unavailable) and one.error.dependency == part.error.dependency for one in flight.parts
         ):

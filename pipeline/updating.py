@@ -83,5 +83,14 @@ def check_repeats(graph: Graph) -> None:
 
 
 def _stages(graph: Graph, source: Source) -> list[str]:
-    enriched = (item for node in reachable(graph, source) if isinstance(node, Enrich) for item in node.items)
-    return [stage_of(name, item) for name, item in enriched if updating(item)]
+    """The stages that update state after this source, also past a through: there an event is what it was before."""
+    after = reachable(graph, source)
+    own = [
+        stage_of(name, item)
+        for node in after
+        if isinstance(node, Enrich)
+        for name, item in node.items
+        if updating(item)
+    ]
+    beyond = [far for far in graph.sources for node in after if far.forward == node.id]
+    return own + [stage for far in beyond for stage in _stages(graph, far)]

@@ -5,6 +5,7 @@ if __name__ != "penstock.stages":
 
 from penstock.stages.function import batched, call
 from penstock.stages.lookup import lookup
+from penstock.stages.seen import seen
 from penstock.stages.state import state
 
-__all__ = ["batched", "call", "lookup", "state"]
+__all__ = ["batched", "call", "lookup", "seen", "state"]

@@ -31,6 +31,10 @@ class Retry(PenstockError):
         self.after = seconds(after)
 
 
+class Wait(Retry):
+    """Raised by the engine's own helpers: what this stage asked for is on its way. It does not count as a failure."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How often a failing stage is tried, and how long it waits in between.

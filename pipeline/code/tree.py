@@ -7,9 +7,23 @@ from typing import ClassVar
 from penstock.pipeline.code.expressions import Expressions
 from penstock.pipeline.code.forms import Form, reachable
 from penstock.pipeline.code.text import At, Point, Text, without
-from penstock.pipeline.graph import Act, End, Enrich, Filter, Forward, Function, Infer, Merge, Node, Of, Transform
+from penstock.pipeline.graph import (
+    Act,
+    Dedupe,
+    End,
+    Enrich,
+    Filter,
+    Forward,
+    Function,
+    Infer,
+    Merge,
+    Node,
+    Of,
+    Transform,
+)
 from penstock.stages.helper import updating
 from penstock.stages.payload import is_mapping
+from penstock.stages.seen import Seen
 
 
 class Tree(Expressions):
@@ -227,10 +241,13 @@ class Tree(Expressions):
                 asked.append(
                     (name, tag, f"(question{tag}({at.payload}), mark(batch, i, v0, ({path}), {node.stage!r}))")
                 )
+            elif isinstance(item, Seen):
+                path = "".join(f"{index}, " for index in at.path)
+                asked.append((name, tag, f"question{tag}({at.payload}, batch, i, ({path}))"))
             else:
                 asked.append((name, tag, f"question{tag}({at.payload})"))
         if not asked:
-            self._follow(node, At(at.payload, scope, at.path))
+            self._found(node, At(at.payload, scope, at.path))
         else:
             self._ask(node, At(at.payload, scope, at.path), asked)
 
@@ -246,7 +263,18 @@ class Tree(Expressions):
             for value in values:
                 with self.text.block(f"if {value}.__class__ is Failure:"):
                     self.text.line(f"raise {value}.error", without(found, value).point(node, value[2:]))
-        self._follow(node, found)
+        self._found(node, found)
+
+    def _found(self, node: Enrich, at: At) -> None:
+        """What follows when everything an enrich adds is there."""
+        if not isinstance(node, Dedupe):
+            self._follow(node, at)
+            return
+        [(name, _)] = node.items
+        with self.text.block(f"if {at.scope[name]}:"):
+            self.text.line(f"counts[{node.id}] += 1")
+        with self.text.block("else:"):
+            self._follow(node, at)
 
     def _infer(self, node: Infer, at: At) -> None:
         features = at.payload

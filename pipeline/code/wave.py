@@ -129,7 +129,7 @@ class Wave(Tree):
                     self.text.line(f"raise {value}.error", point)
         match node:
             case Enrich():
-                self._follow(node, found)
+                self._found(node, found)
             case Infer():
                 self._follow(node, At(at.payload, {**at.scope, node.name: values[0]}, at.path))
             case Filter():

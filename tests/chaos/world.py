@@ -197,7 +197,7 @@ class World:
         unsettled = [box.unsettled for box in engine.outboxes.values()]
         return (
             f"{lane.feed.parked} behind {lane.feed.table}, {len(lane.feed.ready)} ready, {len(lane.holds)} held, "
-            f"{lane.trouble.flights} in trouble, {unsettled} unsettled, shut: {engine.shut()}, "
+            f"{lane.trouble.flights} in trouble, {unsettled} unsettled, shut: {any(map(engine.shut, engine.lanes))}, "
             f"waiting for the clock until {self.clock.next_due()}, problems: {engine.problems()}"
         )
 

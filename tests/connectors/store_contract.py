@@ -23,6 +23,13 @@ class StoreContract(GuardContract):
         await store.write("plain:1", b"other")
         assert await store.read(["plain:1"]) == [b"other"]
 
+    async def test_many_plain_keys(self, store: Store) -> None:
+        await store.write_many([])
+        await store.write_many([(f"plain:many:{number}", b"%d" % number, 60.0) for number in range(50)])
+        await store.write_many([("plain:many:0", b"other", 60.0)])
+        found = await store.read([f"plain:many:{number}" for number in range(50)])
+        assert found == [b"other", *[b"%d" % number for number in range(1, 50)]]
+
     async def test_hashes(self, store: Store) -> None:
         await store.delete(["hash:1", "hash:2"])
         await store.write_hash("hash:1", {"text": "é", "bytes": b"\xff", "count": 7, "mean": 0.1})

@@ -120,8 +120,6 @@ async def test_what_is_not_in_this_version_is_refused() -> None:
     site = Site(Settings({"PENSTOCK_KAFKA": "localhost:9092"}))
     with pytest.raises(ConfigError, match="transactional= is not in this version"):
         Kafka("t", transactional=True).sink(site)
-    with pytest.raises(ConfigError, match="dedupe= is not in this version"):
-        Kafka("t", dedupe="1h").source(site)
     with pytest.raises(ConfigError, match="PENSTOCK_KAFKA is not set"):
         Kafka("t").source(Site(Settings({})))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import count
@@ -252,6 +253,37 @@ async def test_a_process_that_died_is_followed_when_its_lease_runs_out(rig: Stre
         assert by_partition(after) == {0: [b"1", b"2"], 1: [b"1", b"2"]}
     await dead._reader.close()
     await dead._connection.close()
+
+
+HOLDER = """
+import asyncio, sys
+from penstock.connectors import Redis, Settings, Site
+
+async def main():
+    source = Redis(sys.argv[2], partitions=2).source(Site(Settings({"PENSTOCK_REDIS": sys.argv[1]}), pipeline="demo"))
+    await source.open()
+    print("held", flush=True)
+    await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_process_of_this_machine_that_was_killed_is_followed_at_once(rig: StreamRig) -> None:
+    await rig.produce(numbered(0, 1) + numbered(1, 2))
+    arguments = [sys.executable, "-c", HOLDER, rig.address, rig.to]
+    process = await asyncio.create_subprocess_exec(*arguments, stdout=asyncio.subprocess.PIPE)
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        assert await process.stdout.readline() == b"held\n"
+    source = rig.source()
+    async with opened(source):
+        assert not source._held, "it lives, so it keeps what it has"
+        process.kill()
+        await process.wait()
+        await source._beat()
+        assert sorted(source._held) == [0, 1]
+        assert {record.value for record in await take(source, 2)} == {b"1", b"2"}
 
 
 async def test_who_has_lost_a_lease_moves_nothing(rig: StreamRig) -> None:

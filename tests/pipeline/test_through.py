@@ -17,6 +17,7 @@ from penstock.connectors import Http, Kafka, Message, Mqtt, Redis, Reply
 from penstock.pipeline.check import check
 from penstock.pipeline.drawing import mermaid, tree
 from penstock.pipeline.harness import harness
+from penstock.stages import state
 from tests.pipeline.doubles import Memory, bench, scripted
 from tests.pipeline.mistakes import mistake
 from tests.pipeline.shop import IN, OUT, Finding, Payment, decide, double, judge, payments, same
@@ -254,6 +255,36 @@ async def test_a_message_that_comes_twice_makes_the_same_actions() -> None:
         await b.until(lambda: b.confirmed("by-owner") == 2)
         first, second = b.topic("out").entries()
         assert first.headers["ce_id"] == second.headers["ce_id"] == "s1/seen"
+
+
+@mistake(
+    "http:/sales may bring an event twice, and nothing tells a repeat from a new event, so that 'count' would count it "
+    "twice: name the field that does, id='...', or say that every arrival counts, repeats='counted'"
+)
+def test_repeats_are_told_apart_before_a_through_where_state_is_after_it(p: Any) -> None:
+    sales = p.source(Http("/sales"), schema=Sale)  # <>
+    sales.through(MIDDLE, key="shop").enrich(count=state(int, by="shop", update=counted)).end()
+
+
+def counted(so_far: int | None, sale: Sale) -> int:
+    return (so_far or 0) + 1
+
+
+async def test_state_past_a_through_counts_an_event_once_however_often_the_topic_brings_it() -> None:
+    pipeline, sales = shops()
+    far = sales.through(MIDDLE, key="shop").enrich(count=state(int, by="shop", update=counted))
+    far.act(lambda sale, count: (sale.id, count), to=Memory("out"), stage="tell")
+    async with bench(pipeline) as b:
+        b.topic("sales").extend([msgspec.json.encode(Sale(f"s{n}", "c1", "baker")) for n in (1, 2)])
+        await b.until(lambda: b.confirmed("by-owner") == 2)
+        for sent in b.topic("by-owner").entries():
+            b.topic("by-owner").put(sent.value, key=sent.key, headers=dict(sent.headers))
+        b.topic("by-owner").put(msgspec.json.encode(Sale("s3", "c1", "baker")), key=b"baker")
+        await b.until(lambda: b.confirmed("by-owner") == 5)
+        counts = {entry.headers["ce_id"]: set[int]() for entry in b.topic("out").entries()}
+        for entry in b.topic("out").entries():
+            counts[entry.headers["ce_id"]].add(msgspec.json.decode(entry.value)[1])
+        assert sorted(map(tuple, counts.values())) == [(1,), (2,), (3,)]
 
 
 async def test_the_children_of_an_event_are_told_apart() -> None:

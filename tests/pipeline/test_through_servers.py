@@ -94,3 +94,24 @@ async def test_events_come_out_as_what_went_in(there: Place) -> None:
         number = int(sale.id[1:])
         in_order = [int(one.id[1:]) for one in found[sale.shop] if (int(one.id[1:]) - number) % 65 == 0]
         assert in_order == sorted(in_order), "of one card and one shop"
+
+
+async def test_a_full_topic_makes_its_near_side_wait_and_not_its_far_side(
+    redis_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More actions wait for room than may be unconfirmed: the far side goes on, and so there is room again."""
+    monkeypatch.setattr("penstock.pipeline.engine.UNCONFIRMED", 100)
+    settings = Settings({"PENSTOCK_REDIS": redis_address, "PENSTOCK_STREAM_FULL": "50"})
+    place = Place(Redis(f"through-{uuid.uuid4().hex[:12]}"), settings, lambda endpoint: endpoint)
+    topics = Topics()
+    topics.topic("sales", 2).extend([msgspec.json.encode(Sale(f"s{n}", f"c{n}", f"shop {n}")) for n in range(3000)])
+    problems: set[str] = set()
+
+    async with place.bench(topics) as bench:
+
+        def done() -> bool:
+            problems.update(bench.engine.problems())
+            return len(topics.topic("told")) == 3000
+
+        await bench.until(done, 60.0)
+    assert any("is full: " in problem and "entries wait for the group" in problem for problem in problems)

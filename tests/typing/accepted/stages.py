@@ -9,6 +9,7 @@ from penstock.connectors.memory import Memory
 from penstock.models import Prediction
 from penstock.stages.function import Batched, Call
 from penstock.stages.lookup import Lookup, lookup
+from penstock.stages.seen import seen
 from penstock.stages.state import State, state
 from tests.typing.shop import (
     Decision,
@@ -92,6 +93,9 @@ async def listed(payment: Payment) -> list[Decision]:
     """Several decisions about one event."""
     return [Decision(True)]
 
+
+assert_type(payments.enrich(again=seen("id", within="1h")), Stream[Payment])
+assert_type(payments.enrich(again=seen(("id", "card"), within="1h")), Stream[Payment])
 
 out = Memory("out")
 assert_type(enriched.act(decide, to=out), Stream[Payment])
