@@ -25,6 +25,7 @@ from penstock.pipeline.once import Keeping
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.place import place
+from penstock.pipeline.spill import LEASE
 from penstock.pipeline.statistics import statistics
 from penstock.stages.inference import Predictor
 
@@ -73,6 +74,7 @@ class Engine:
         self.sources: dict[str, tuple[Lane, Source]] = {}
         self.outboxes: dict[str, Outbox] = {}
         self.holding = False
+        self.spilling = True
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
         self._load = models
@@ -108,7 +110,16 @@ class Engine:
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
         await self._together(*(self._read(by_node[node.id], where, source) for node, where, source in opened))
+        self._adopt()
         self.ready = True
+
+    def _adopt(self) -> None:
+        """From time to time, go on with what was set aside and nobody has."""
+        asides = [lane.feed.aside for lane in self.lanes if lane.feed.aside is not None]
+        if asides and not self.stopping:
+            for aside in asides:
+                self.spawn(aside.adopt())
+            self.clock.call_later(LEASE / 3, self._adopt)
 
     async def run(self) -> None:
         """Until every source has ended, or something breaks that nobody foresaw: that is raised."""
@@ -157,6 +168,9 @@ class Engine:
             await self._quietly(address, source.close)
         for address, box in self.outboxes.items():
             await self._quietly(address, box.sink.close)
+        for lane in self.lanes:
+            if lane.feed.aside is not None:
+                await self._quietly("parked events", lane.feed.aside.close)
         await self._quietly("resources", self._exits.aclose)
         await self._quietly("store", self.store.close)
         await self._quietly("site", self.site.close)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock.connectors import Batch, Event, Message, Source
+from penstock.connectors import Batch, Event, Message, Site, Source, Store
 from penstock.connectors.template import names as braces
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
@@ -15,6 +15,7 @@ from penstock.pipeline.feed import Feed, keys_of
 from penstock.pipeline.marks import Marks
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.program import Program
+from penstock.pipeline.spill import Spill
 from penstock.pipeline.trouble import Flight, Host, Trouble
 from penstock.pipeline.verdict import fatal
 from penstock.stages.act import Sent
@@ -38,7 +39,10 @@ class Building(Host, Protocol):
     outages: Outages
     metrics: Metrics
     confinement: Confinement | None
+    store: Store
+    site: Site
     holding: bool
+    spilling: bool
 
     def shut(self) -> bool: ...
     def relieved(self) -> None: ...
@@ -70,6 +74,8 @@ class Lane:
         self.program = Program(graph, source, engine.names(self), holding=engine.holding)
         self.trouble.program = self.program
         self.feed.admit = self.program.admit
+        if graph.order == "key" and engine.spilling:
+            self.feed.aside = self.trouble.aside = Spill(self, engine.store, engine.site.group)
         self.width = 0
         self._slice = 64
         self._spent = 0.0
@@ -91,7 +97,7 @@ class Lane:
             "failed": self.trouble.failed,
             "fatal": fatal,
             "gather": asyncio.gather,
-            "mark": Marks(self.source, self._declared),
+            "mark": Marks(self.source, self._declared, self._floor),
             "together": together,
             "key_of": self.key_of,
             "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),
@@ -115,6 +121,9 @@ class Lane:
         if admits_none(self.source.schema):
             return None
         raise BadEvent("the record has no value (a tombstone), and the schema does not admit None", status=422)
+
+    def _floor(self, batch: Batch, index: int) -> str:
+        return batch.floor() if self.feed.aside is None else self.feed.aside.floor(batch, index)
 
     def fresh(self, batch: Batch, index: int) -> Any:
         """The payload of a record decoded once more: what a failed try did to the first one is not in it."""
@@ -228,6 +237,8 @@ class Lane:
             if not batches:
                 return
             self._take(batches)
+            if self.feed.aside is not None:
+                await self.feed.aside.take(batches)
             confinement = self.engine.confinement
             if confinement is not None and confinement.watching:
                 for batch in batches:
@@ -285,6 +296,8 @@ class Lane:
                 feed.table[key] = rest
             elif rest:
                 feed.release(key, rest)
+            elif rest is not None and feed.aside is not None:
+                feed.aside.drained(key)
 
     async def _waves(self) -> None:
         feed, size = self.feed, max(1, min(WAVE, self.engine.graph.concurrency // WAVES))
