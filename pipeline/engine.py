@@ -19,13 +19,13 @@ from penstock.pipeline.far import FarLane
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
+from penstock.pipeline.leases import LEASE
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.metrics import Metrics
 from penstock.pipeline.once import Keeping
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.place import place
-from penstock.pipeline.spill import LEASE
 from penstock.pipeline.statistics import statistics
 from penstock.stages.inference import Predictor
 
@@ -170,7 +170,7 @@ class Engine:
             await self._quietly(address, box.sink.close)
         for lane in self.lanes:
             if lane.feed.aside is not None:
-                await self._quietly("parked events", lane.feed.aside.close)
+                await self._quietly("parked events", lane.feed.aside.leases.close)
         await self._quietly("resources", self._exits.aclose)
         await self._quietly("store", self.store.close)
         await self._quietly("site", self.site.close)

@@ -123,7 +123,8 @@ class Lane:
         raise BadEvent("the record has no value (a tombstone), and the schema does not admit None", status=422)
 
     def _floor(self, batch: Batch, index: int) -> str:
-        return batch.floor() if self.feed.aside is None else self.feed.aside.floor(batch, index)
+        aside, floor = self.feed.aside, batch.floor()
+        return aside.floors.below(batch.origin(index), floor) if floor and aside is not None and aside.floors else floor
 
     def fresh(self, batch: Batch, index: int) -> Any:
         """The payload of a record decoded once more: what a failed try did to the first one is not in it."""
@@ -312,7 +313,11 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        """Whether a loop has as many events behind keys in flight as may be; the other forms' feeds see to that."""
+        """Whether as many events wait behind keys as may, in the store or, in a loop, in memory; the other forms' feeds
+        see to that themselves.
+        """
+        if self.feed.aside is not None and self.feed.aside.full:
+            return True
         return self.program.form == "loop" and self.feed.full
 
     @property

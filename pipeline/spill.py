@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.connectors import Batch, Partition, Store
-from penstock.errors import Unavailable
+from penstock.pipeline.floors import Floors
+from penstock.pipeline.leases import Leases
 from penstock.pipeline.lines import log
 from penstock.pipeline.spilled import Entry, Spilled, entry, identity
-from penstock.pipeline.verdict import reason_of
 
 if TYPE_CHECKING:
     from penstock.pipeline.feed import Row
     from penstock.pipeline.lane import Lane
     from penstock.pipeline.trouble import Flight
+
+T = TypeVar("T")
 
 MOST = 1_000
 """Events that wait in memory behind one key; with one more, the key is set aside."""
@@ -25,14 +26,14 @@ MOST = 1_000
 ALL = 5_000
 """Events that wait in memory behind all keys together, past which every key that waits is set aside."""
 
+MANY = 1_000_000
+"""Events in the store past which nothing new is read: of each of them a line is kept in memory."""
+
 LONG = 1.0
 """Seconds to the next try for which an event of a source without positions is set aside at once."""
 
-CHUNK, BACK = 200, 50
-"""Records that are written together; records of one key that come back together."""
-
-LEASE = 30.0
-"""Seconds for which a worker has the records that were set aside of a partition, unless it says so again."""
+CHUNK = 200
+"""Records that are written together, and records of one key that come back together."""
 
 
 Place = tuple[str, str, str, str]
@@ -65,17 +66,20 @@ class Spill:
         self.lane = lane
         self.feed = lane.feed
         self.store = store
-        self.name = f"penstock:{group}:parked"
+        self.leases = Leases(store, group, lane.source.stage)
+        self.floors = Floors()
         self.keys: dict[Any, Kept] = {}
         self.count = 0
         self.taken: dict[Partition, Partition] = {}
-        self._ours: set[str] = set()
-        self._me = uuid.uuid4().hex.encode()
         self._known: set[str] = set()
-        self._held: dict[str, tuple[str, int]] = {}
         self._queue: deque[tuple[Any, Batch, int, str, Entry, Spilled | None]] = deque()
         self._done: deque[tuple[str, str]] = deque()
         self._writing = self._removing = False
+
+    @property
+    def full(self) -> bool:
+        """Whether as much is set aside as may be."""
+        return self.count >= MANY
 
     # -- setting aside -------------------------------------------------------------------------------------------
 
@@ -121,7 +125,7 @@ class Spill:
         self.keys[key] = Kept()
         batch, index = head.batch, head.index
         found = self._entry(batch, index, key)
-        copy = Spilled(identity(batch, index), found, received=batch.received, written=False)
+        copy = Spilled(found, received=batch.received, written=False)
         copy.changed = self._finished
         copy.updates[0] = batch.updates.get(index, {})
         head.batch, head.index = copy, 0
@@ -142,7 +146,7 @@ class Spill:
     ) -> None:
         self.keys[key].writing += 1
         self.feed.parked += 1
-        self._hold(batch.origin(index), batch.place(index))
+        self.floors.hold(batch.origin(index), batch.place(index))
         found = found or self._entry(batch, index, key)
         self._queue.append((key, batch, index, identity(batch, index), found, copy))
         if not self._writing:
@@ -153,20 +157,21 @@ class Spill:
         """Write what is to be set aside, in order. A record is finished at its source when it is there."""
         while self._queue:
             some = [self._queue[at] for at in range(min(CHUNK, len(self._queue)))]
-            await self._own({str(batch.partition) for _, batch, *_ in some})
+            for name in {str(batch.partition) for _, batch, *_ in some} - self.leases.ours:
+                await self._patiently(lambda: self.leases.seize(name))  # noqa: B023
             places = await self._patiently(lambda: self._append(some))  # noqa: B023
             for (key, batch, index, id, _, copy), place in zip(some, places, strict=True):
                 self._queue.popleft()
                 kept = self.keys[key]
                 kept.writing -= 1
-                stream = self._stream(str(batch.partition))
+                stream = self.leases.log(str(batch.partition))
                 if copy is not None:
                     copy.written = True
                     self._known.add(id)
                     if not copy.left:
                         self._remove(copy)
                 elif id in self._known:
-                    self._release(batch.origin(index))
+                    self.floors.let_go(batch.origin(index))
                 else:
                     self._known.add(id)
                     kept.places.append((stream, place, id, batch.origin(index)))
@@ -179,7 +184,7 @@ class Spill:
 
     async def _append(self, some: Iterable[tuple[Any, Batch, int, str, Entry, Spilled | None]]) -> list[str]:
         appends = [
-            self.store.append(self._stream(str(batch.partition)), found, id=id) for _, batch, _, id, found, _ in some
+            self.store.append(self.leases.log(str(batch.partition)), found, id=id) for _, batch, _, id, found, _ in some
         ]
         return list(await asyncio.gather(*appends))
 
@@ -204,17 +209,20 @@ class Spill:
 
     async def _bring(self, key: Any, kept: Kept) -> None:
         """The next records of a key, back into memory behind it."""
-        some = [kept.places[at] for at in range(min(BACK, len(kept.places)))]
-        if await self._lost({one[0].removeprefix(f"{self.name}:") for one in some}):
-            return
+        some = [kept.places.popleft() for _ in range(min(CHUNK, len(kept.places)))]
+        self.count -= len(some)
+        lost = await self._patiently(
+            lambda: self.leases.lost({one[0].removeprefix(self.leases.log("")) for one in some})
+        )
+        for name in lost:
+            self._lose(name)
         found = await self._patiently(
             lambda: asyncio.gather(*(self.store.entries(one[0], after=_before(one[1]), count=1) for one in some))
         )
-        for (_, place, id, origin), entries in zip(some, found, strict=True):
-            kept.places.popleft()
-            self.count -= 1
-            if entries and entries[0][0] == place:
-                self._admit(key, self._back(id, entries[0][1]))
+        theirs = {self.leases.log(name) for name in lost}
+        for (stream, place, id, origin), entries in zip(some, found, strict=True):
+            if entries and entries[0][0] == place and stream not in theirs:
+                self._admit(key, entries[0][1])
             else:
                 self._forget(id, origin)
         waiters = self.feed.table.get(key)
@@ -226,13 +234,10 @@ class Spill:
             kept.idle = True
             self._pull(key, kept)
 
-    def _back(self, id: str, found: Entry) -> Spilled:
-        back = Spilled(id, found, received=self.lane.engine.clock.monotonic(), written=True)
+    def _admit(self, key: Any, found: Entry) -> None:
+        back = Spilled.read(found, received=self.lane.engine.clock.monotonic())
         back.changed = self._finished
         self.lane.open.add(back)
-        return back
-
-    def _admit(self, key: Any, back: Spilled) -> None:
         if self.lane.program.form == "loop":
             self.feed.park(back, 0, key)
         else:
@@ -246,8 +251,8 @@ class Spill:
             self._remove(batch)
 
     def _remove(self, batch: Spilled) -> None:
-        self._done.append((self._stream(str(batch.partition)), batch.id))
-        self._release(batch.origin(0))
+        self._done.append((self.leases.log(str(batch.partition)), batch.id))
+        self.floors.let_go(batch.origin(0))
         if not self._removing:
             self._removing = True
             self.lane.engine.spawn(self._remove_all())
@@ -264,25 +269,6 @@ class Spill:
                 self._known.discard(id)
         self._removing = False
 
-    # -- the guard's floor ---------------------------------------------------------------------------------------
-
-    def floor(self, batch: Batch, index: int) -> str:
-        """The place below which nothing comes again, here as little as from the source."""
-        found = batch.floor()
-        held = self._held.get(batch.origin(index))
-        return found if held is None or not found else min(found, held[0])
-
-    def _hold(self, origin: str, place: str) -> None:
-        lowest, count = self._held.get(origin, (place, 0))
-        self._held[origin] = (min(lowest, place), count + 1)
-
-    def _release(self, origin: str) -> None:
-        lowest, count = self._held[origin]
-        if count > 1:
-            self._held[origin] = (lowest, count - 1)
-        else:
-            del self._held[origin]
-
     # -- whose it is ---------------------------------------------------------------------------------------------
 
     async def take(self, batches: Iterable[Batch]) -> None:
@@ -291,56 +277,34 @@ class Spill:
             partition = batch.partition
             if not batch.waited and self.taken.get(partition) is not partition:
                 name = str(partition)
-                lease = self._lease(name)
-                await self._patiently(lambda: self.store.write(lease, self._me, ttl=LEASE))  # noqa: B023
-                self._ours.add(name)
-                await self._load(name)
+                log = self.leases.log(name)
+                if await self._patiently(lambda: self.store.entries(log, count=1)):  # noqa: B023
+                    await self._patiently(lambda: self.leases.seize(name))  # noqa: B023
+                    await self._load(name)
                 self.taken[partition] = partition
 
     async def adopt(self) -> None:
-        """Take over what nobody has, and say again of the rest that it is ours; from time to time, by a timer."""
-        try:
-            [found] = await self.store.read_maps([self.name])
-            for name in [name.decode() for name, stage in (found or {}).items() if stage.decode() == self._stage]:
-                lease = self._lease(name)
-                holder = await self.store.settle(lease, self._me, LEASE)
-                if holder == self._me:
-                    await self.store.write(lease, self._me, ttl=LEASE)
-                elif holder is None and name not in self._ours:
-                    self._ours.add(name)
-                    await self._load(name)
-                elif holder is not None and name in self._ours:
-                    self._lose(name)
-        except Unavailable as error:
-            self.lane.engine.outages.report(error.dependency, error)
-            await self.lane.engine.outages.over(error)
-            self.lane.engine.outages.clear(error.dependency)
-
-    async def _own(self, names: set[str]) -> None:
-        """Let others know that there is something of these partitions, and whose it is."""
-        for name in names - self._ours:
-            self._ours.add(name)
-        for name in names:
-            await self._patiently(lambda: self.store.write_hash(self.name, {name: self._stage}))  # noqa: B023
+        """From time to time: take over what nobody has, and leave what somebody has taken."""
+        gained, lost = await self._patiently(self.leases.renew)
+        for name in gained:
+            await self._load(name)
+        for name in lost:
+            self._lose(name)
 
     async def _load(self, name: str) -> None:
-        stream, after = self._stream(name), ""
+        """Everything that was set aside of a partition, behind what we know of already."""
+        stream, after = self.leases.log(name), ""
         keys: dict[Any, None] = {}
-        while True:
-            found = await self._patiently(lambda: self.store.entries(stream, after=after, count=CHUNK))  # noqa: B023
-            if not found:
-                break
+        while found := await self._patiently(lambda: self.store.entries(stream, after=after, count=CHUNK)):  # noqa: B023
             for after, fields in found:
-                one = Spilled("", fields, received=0.0, written=True)
-                id = f"{one.origin(0)}|{one.place(0)}" if one.place(0) else one.position(0)
-                if id in self._known:
-                    continue
-                key = self._key(one, id)
-                self._known.add(id)
-                self._hold(one.origin(0), one.place(0))
-                self.keys.setdefault(key, Kept()).places.append((stream, after, id, one.origin(0)))
-                self.count += 1
-                keys[key] = None
+                one = Spilled.read(fields, received=0.0)
+                if one.id not in self._known:
+                    key = self._key(one)
+                    self._known.add(one.id)
+                    self.floors.hold(one.origin(0), one.place(0))
+                    self.keys.setdefault(key, Kept()).places.append((stream, after, one.id, one.origin(0)))
+                    self.count += 1
+                    keys[key] = None
         for key in keys:
             if key not in self.feed.table:
                 self.drained(key)
@@ -349,17 +313,16 @@ class Spill:
             elif self.feed.table[key] is None:
                 self.feed.table[key] = deque()
 
-    def _key(self, one: Spilled, id: str) -> Any:
+    def _key(self, one: Spilled) -> Any:
         """The order key; for a record that cannot be read any more, one of its own, under which it is refused."""
         try:
             return self.lane.key_of(self.lane.fresh(one, 0), one, 0)
         except Exception:
-            return ("unreadable", id)
+            return ("unreadable", one.id)
 
     def _lose(self, name: str) -> None:
         """Somebody else has this partition now: what is not in memory is theirs."""
-        self._ours.discard(name)
-        stream = self._stream(name)
+        stream = self.leases.log(name)
         for key, kept in list(self.keys.items()):
             gone = [one for one in kept.places if one[0] == stream]
             kept.places = deque(one for one in kept.places if one[0] != stream)
@@ -369,48 +332,13 @@ class Spill:
             if gone and kept.idle:
                 self._pull(key, kept)
 
-    async def _lost(self, names: set[str]) -> bool:
-        """Whether one of these partitions is somebody else's by now."""
-        order = sorted(names)
-        holders = await self._patiently(lambda: self.store.read([self._lease(name) for name in order]))
-        lost = [name for name, holder in zip(order, holders, strict=True) if holder not in (None, self._me)]
-        for name in lost:
-            self._lose(name)
-        return bool(lost)
-
     def _forget(self, id: str, origin: str) -> None:
         self._known.discard(id)
-        self._release(origin)
+        self.floors.let_go(origin)
 
-    async def close(self) -> None:
-        """Give back what nobody needs to wait for."""
-        await self.store.delete([self._lease(name) for name in self._ours])
-
-    # -- names and patience --------------------------------------------------------------------------------------
-
-    @property
-    def _stage(self) -> str:
-        return self.lane.source.stage
-
-    def _stream(self, name: str) -> str:
-        return f"{self.name}:{name}"
-
-    def _lease(self, name: str) -> str:
-        return f"{self.name}:{name}:lease"
-
-    async def _patiently(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Do it, however long the store is away: what it is done for waits anyway."""
-        met: Unavailable | None = None
-        while True:
-            try:
-                found = await work()
-                break
-            except Exception as error:
-                met = error if isinstance(error, Unavailable) else Unavailable("parked events", reason_of(error))
-                await self.lane.engine.outages.over(met)
-        if met is not None:
-            self.lane.engine.outages.clear(met.dependency)
-        return found
+    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """However long the store is away: what it is done for waits anyway."""
+        return await self.lane.engine.outages.through(work, "parked events")
 
 
 def _before(place: str) -> str:

@@ -43,16 +43,21 @@ class Spilled(LetterBatch):
 
     __slots__ = ("_origin", "_place", "id", "written")
 
-    def __init__(self, id: str, found: Entry, *, received: float, written: bool) -> None:
+    def __init__(self, found: Entry, *, received: float, written: bool) -> None:
         super().__init__(msgspec.json.decode(found["letter"], type=Letter), received)
         key = found["key"]
         own: Any = None if key[:1] == b"-" else key[1:] if key[:1] == b"b" else key[1:].decode()
         self.partition = msgspec.json.decode(found["partition"], type=Partition)
         self.keys = [own]
-        self.id = id
         self.written = written
         self._origin = found["origin"].decode()
         self._place = found["place"].decode()
+        self.id = identity(self, 0)
+
+    @classmethod
+    def read(cls, found: Entry, *, received: float) -> Spilled:
+        """As it lies in the log."""
+        return cls(found, received=received, written=True)
 
     def origin(self, index: int) -> str:
         return self._origin

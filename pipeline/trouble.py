@@ -269,17 +269,8 @@ class Trouble:
     async def keep(self, flight: Flight, letter: Letter) -> None:
         """Write the dead letter; in an outage of the store, wait for it however long that takes."""
         stage = letter.stage
-        met: Unavailable | None = None
-        while True:
-            try:
-                letter = await self.host.letters.write(letter, flight.batch)
-                break
-            except Exception as error:
-                # Whatever the reason: an event that has no letter has no outcome, so it waits for one.
-                met = error if isinstance(error, Unavailable) else Unavailable("dead letters", reason_of(error))
-                await self.outages.over(met)
-        if met is not None:
-            self.outages.clear(met.dependency)
+        made = letter
+        letter = await self.outages.through(lambda: self.host.letters.write(made, flight.batch), "dead letters")
         flight.letters.append(letter.id)
         if self._given_up.may(f"failed in {stage} and are kept as dead letters"):
             self._given_up.tell(

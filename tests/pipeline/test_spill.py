@@ -180,7 +180,7 @@ async def test_a_partition_from_which_nothing_comes_is_adopted() -> None:
     await killed(first)
     aside = first.engine.lanes[0].feed.aside
     assert aside is not None
-    await aside.close()
+    await aside.leases.close()
     after = Gate()
     after.open = True
     async with bench(gated("loop", after), store=store) as second:
@@ -324,10 +324,10 @@ async def test_the_floor_of_a_guard_stays_below_what_was_set_aside() -> None:
         await b.until(lambda: b.confirmed("in") == 100)
         aside = b.engine.lanes[0].feed.aside
         assert aside is not None
-        [(_, (lowest, count))] = aside._held.items()
+        [(_, (lowest, count))] = aside.floors._held.items()
         assert (int(lowest), count) == (0, 100)
         gate.open = True
-        await b.until(lambda: not aside._held)
+        await b.until(lambda: not aside.floors._held)
 
 
 async def test_a_partition_that_somebody_else_has_taken_is_left_to_them() -> None:
