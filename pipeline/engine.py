@@ -23,6 +23,7 @@ from penstock.pipeline.graph import Act, Graph
 from penstock.pipeline.graph import Source as SourceNode
 from penstock.pipeline.kept import compare
 from penstock.pipeline.lane import Lane
+from penstock.pipeline.leases import LEASE
 from penstock.pipeline.letters import Letters
 from penstock.pipeline.limits import LimitedLetters
 from penstock.pipeline.metrics import Metrics
@@ -79,6 +80,7 @@ class Engine:
         self.sources: dict[str, tuple[Lane, Source]] = {}
         self.outboxes: dict[str, Outbox] = {}
         self.holding = False
+        self.spilling = True
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
         self._load = models
@@ -117,7 +119,16 @@ class Engine:
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
         await self._together(*(self._read(by_node[node.id], where, source) for node, where, source in opened))
+        self._adopt()
         self.ready = True
+
+    def _adopt(self) -> None:
+        """From time to time, go on with what was set aside and nobody has."""
+        asides = [lane.feed.aside for lane in self.lanes if lane.feed.aside is not None]
+        if asides and not self.stopping:
+            for aside in asides:
+                self.spawn(aside.adopt())
+            self.clock.call_later(LEASE / 3, self._adopt)
 
     async def run(self) -> None:
         """Until every source has ended, or something breaks that nobody foresaw: that is raised."""
@@ -167,6 +178,9 @@ class Engine:
         for address, box in self.outboxes.items():
             await self._quietly(address, box.sink.close)
         await self._quietly("dead letters", self.letters.close)
+        for lane in self.lanes:
+            if lane.feed.aside is not None:
+                await self._quietly("parked events", lane.feed.aside.leases.close)
         await self._quietly("resources", self._exits.aclose)
         await self._quietly("store", self.store.close)
         await self._quietly("site", self.site.close)

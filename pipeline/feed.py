@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import Batch
 from penstock.errors import BadEvent
+
+if TYPE_CHECKING:
+    from penstock.pipeline.spill import Spill
 
 Row = tuple[Batch, int, Any, Any]
 """One event: its batch, its index there, its decoded payload, its order key."""
@@ -39,6 +42,7 @@ class Feed:
         self.table: dict[Any, deque[Row] | None] = {}
         self.batches: deque[Batch] = deque()
         self.parked = 0
+        self.aside: Spill | None = None
         self.closing = False
         self._idle: deque[asyncio.Future[None]] = deque()
         self._hungry: asyncio.Future[None] | None = None
@@ -80,6 +84,8 @@ class Feed:
 
     def wait(self, key: Any, row: Row) -> None:
         """Set a row aside behind its key, which is in flight."""
+        if self.aside is not None and self.aside.takes(key, row):
+            return
         self.parked += 1
         waiters = self.table[key]
         if waiters is None:
@@ -95,7 +101,7 @@ class Feed:
         """Let the next row of this key run; the others go on waiting behind it."""
         self.ready.append(waiters.popleft())
         self.parked -= 1
-        self.table[key] = waiters or None
+        self.table[key] = waiters if waiters or (self.aside is not None and key in self.aside.keys) else None
         if self._idle:
             self.wake()
 
@@ -106,6 +112,8 @@ class Feed:
         waiters = self.table.pop(key, None)
         if waiters:
             self.release(key, waiters)
+        elif waiters is not None and self.aside is not None:
+            self.aside.drained(key)
 
     def rows(self, count: int) -> list[Row]:
         """Up to `count` rows that may run side by side: their keys are distinct."""

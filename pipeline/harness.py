@@ -87,6 +87,7 @@ class Harness:
         self._known = dict(store)
         site = Site(Settings({}), pipeline=self.graph.name)
         self.engine = Engine(self.graph, site, self.store, models=self._model, clock=self.clock, endpoint=self._stand)
+        self.engine.spilling = False  # what waits for the clock waits where the test can see it
         self.engine.letters = self._letters = KeptLetters(self.store, site.group)
         self._count = 0
 

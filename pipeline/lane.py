@@ -8,7 +8,7 @@ from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock.connectors import Batch, Event, Message, Source
+from penstock.connectors import Batch, Event, Message, Site, Source, Store
 from penstock.connectors.template import names as braces
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
@@ -17,6 +17,7 @@ from penstock.pipeline.marks import Marks
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.program import Program
+from penstock.pipeline.spill import Spill
 from penstock.pipeline.trouble import Flight, Host, Trouble
 from penstock.pipeline.verdict import fatal
 from penstock.stages.act import Sent
@@ -40,7 +41,10 @@ class Building(Host, Protocol):
     outages: Outages
     metrics: Metrics
     confinement: Confinement | None
+    store: Store
+    site: Site
     holding: bool
+    spilling: bool
 
     def shut(self, lane: Lane) -> bool: ...
     def relieved(self) -> None: ...
@@ -73,6 +77,8 @@ class Lane:
         self.program = Program(graph, source, engine.names(self), holding=engine.holding)
         self.trouble.program = self.program
         self.feed.admit = self.program.admit
+        if graph.order == "key" and engine.spilling:
+            self.feed.aside = self.trouble.aside = Spill(self, engine.store, engine.site.group)
         self.width = 0
         self._slice = 64
         self._spent = 0.0
@@ -94,7 +100,7 @@ class Lane:
             "failed": self.trouble.failed,
             "fatal": fatal,
             "gather": asyncio.gather,
-            "mark": Marks(self.source, self._declared),
+            "mark": Marks(self.source, self._declared, self._floor),
             "together": together,
             "key_of": self.key_of,
             "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),
@@ -118,6 +124,10 @@ class Lane:
         if admits_none(self.source.schema):
             return None
         raise BadEvent("the record has no value (a tombstone), and the schema does not admit None", status=422)
+
+    def _floor(self, batch: Batch, index: int) -> str:
+        aside, floor = self.feed.aside, batch.floor()
+        return aside.floors.below(batch.origin(index), floor) if floor and aside is not None and aside.floors else floor
 
     def fresh(self, batch: Batch, index: int) -> Any:
         """The payload of a record decoded once more: what a failed try did to the first one is not in it."""
@@ -239,6 +249,8 @@ class Lane:
             if not batches:
                 return
             self._take(batches)
+            if self.feed.aside is not None:
+                await self.feed.aside.take(batches)
             confinement = self.engine.confinement
             if confinement is not None and confinement.watching:
                 for batch in batches:
@@ -296,6 +308,8 @@ class Lane:
                 feed.table[key] = rest
             elif rest:
                 feed.release(key, rest)
+            elif rest is not None and feed.aside is not None:
+                feed.aside.drained(key)
 
     async def _waves(self) -> None:
         feed, size = self.feed, max(1, min(WAVE, self.engine.graph.concurrency // WAVES))
@@ -310,7 +324,11 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        """Whether a loop has as many events behind keys in flight as may be; the other forms' feeds see to that."""
+        """Whether as many events wait behind keys as may, in the store or, in a loop, in memory; the other forms' feeds
+        see to that themselves.
+        """
+        if self.feed.aside is not None and self.feed.aside.full:
+            return True
         return self.program.form == "loop" and self.feed.full
 
     @property

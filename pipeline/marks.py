@@ -29,9 +29,12 @@ class Marks:
     by what the event itself calls its source.
     """
 
-    def __init__(self, source: Source, declared: Callable[[Any], str]) -> None:
+    def __init__(
+        self, source: Source, declared: Callable[[Any], str], floor: Callable[[Batch, int], str] | None = None
+    ) -> None:
         self.source = source
         self.declared = declared
+        self.floor = floor or (lambda batch, index: batch.floor())
 
     def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...], stage: str) -> Mark:
         """Raises `Reject` for an event that nothing tells from another, where repeats are to count once."""
@@ -44,7 +47,7 @@ class Marks:
             # Its position is that of a copy, of which there may be several.
             return Mark(path=way, id=f"{self.source.stage}#{came}", results=results)
         if origin:
-            return Mark(origin, batch.place(index), path=way, floor=batch.floor(), results=results)
+            return Mark(origin, batch.place(index), path=way, floor=self.floor(batch, index), results=results)
         return Mark(path=way, id=self._identity(batch, index, payload), results=results)
 
     def _identity(self, batch: Batch, index: int, payload: Any) -> str:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from penstock.errors import Unavailable
 from penstock.pipeline.clock import Clock
+from penstock.pipeline.verdict import reason_of
+
+T = TypeVar("T")
 
 log = logging.getLogger("penstock")
 
@@ -51,6 +55,23 @@ class Outages:
         back: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.hold(error.dependency, error, lambda: None if back.done() else back.set_result(None))
         await back
+
+    async def through(self, work: Callable[[], Awaitable[T]], what: str) -> T:
+        """Do this however often it takes; `what` is unavailable where the reason is none that passes by itself.
+
+        It is for what must not be given up: until it is done, an event has no outcome.
+        """
+        met: Unavailable | None = None
+        while True:
+            try:
+                found = await work()
+                break
+            except Exception as error:
+                met = error if isinstance(error, Unavailable) else Unavailable(what, reason_of(error))
+                await self.over(met)
+        if met is not None:
+            self.clear(met.dependency)
+        return found
 
     def clear(self, dependency: str) -> None:
         """The dependency answered."""

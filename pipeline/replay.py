@@ -94,6 +94,8 @@ class Replay:
 
     async def through(self, engine: Engine) -> None:
         """Until every letter has finished or failed again, in an engine whose endpoints are this replay's."""
+        # What was set aside belongs to the pipeline that runs.
+        engine.spilling = False
         self._letters = engine.letters
         engine.letters = Replayed(engine.letters, self.scope)
         with self.bar:

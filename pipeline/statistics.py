@@ -39,6 +39,11 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "failures": failures,
         "retries": retries,
         "waiting": waiting,
+        "parked": {lane.source.stage: lane.feed.parked for lane in engine.lanes},
+        "spilled": {lane.source.stage: lane.feed.aside.count for lane in engine.lanes if lane.feed.aside is not None},
+        "spilled_keys": {
+            lane.source.stage: len(lane.feed.aside.keys) for lane in engine.lanes if lane.feed.aside is not None
+        },
         "troubled": {lane.source.stage: lane.trouble.flights for lane in engine.lanes},
         "dead_letters": dict(engine.letters.by_stage),
         "dead_letters_kept": {engine.graph.name: engine.letters.known},

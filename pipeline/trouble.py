@@ -8,7 +8,7 @@ import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from zlib import crc32
 
 from msgspec.structs import replace
@@ -25,6 +25,9 @@ from penstock.pipeline.verdict import fatal, kinds, moment, reason_of, refusal
 from penstock.stages.act import parts_of
 from penstock.stages.outcome import Reject, Retries, Retry, Wait
 from penstock.stages.payload import refused, text_of
+
+if TYPE_CHECKING:
+    from penstock.pipeline.spill import Spill
 
 
 class Part:
@@ -46,7 +49,7 @@ class Part:
 class Flight:
     """An event in trouble: what it was, what it has done, and the places where it still has to go on."""
 
-    __slots__ = ("batch", "index", "key", "letters", "open", "out", "parts", "payload", "trouble")
+    __slots__ = ("batch", "index", "key", "letters", "open", "out", "parts", "payload", "trouble", "waiting")
 
     def __init__(self, trouble: Trouble, batch: Batch, index: int, key: Any, payload: Any, out: Any) -> None:
         self.trouble = trouble
@@ -56,7 +59,7 @@ class Flight:
         self.payload = payload
         self.out = out
         self.parts: list[Part] = []
-        self.open = 0
+        self.open = self.waiting = 0
         self.letters: list[str] = []
 
 
@@ -95,6 +98,8 @@ class Trouble:
         self.retries: dict[str, int] = defaultdict(int)
         self.waiting: dict[str, int] = defaultdict(int)
         self.failures: dict[str, int] = defaultdict(int)
+        self.aside: Spill | None = None
+        self._heads: dict[Any, Flight] = {}
         self._tried = Lines(host.clock)
         self._given_up = Lines(host.clock, logging.WARNING)
 
@@ -147,6 +152,15 @@ class Trouble:
         self.flights += 1
         self._decide(flight)
 
+    def head(self, key: Any) -> Flight | None:
+        """The event of a key that waits for its next try, if all of it does."""
+        flight = self._heads.get(key)
+        return flight if flight is not None and flight.waiting == flight.open and not flight.batch.waited else None
+
+    def whole(self, batch: Batch, index: int, key: Any) -> Letter:
+        """A record as it came, with everything that is needed to process it later."""
+        return self._letter(Flight(self, batch, index, key, None, None), "", LookupError(), None)
+
     # -- deciding ------------------------------------------------------------------------------------------------
 
     def _decide(self, flight: Flight) -> None:
@@ -176,6 +190,9 @@ class Trouble:
         delay = error.after if isinstance(error, Retry) else retries.delay(part.attempts, random.random())
         self.retries[stage] += 1
         self.waiting[stage] += 1
+        flight.waiting += 1
+        if flight.key is not None:
+            self._heads[flight.key] = flight
         if self._tried.may(f"failed in {stage} and are tried again"):
             self._tried.tell(
                 "event %s failed in %s (try %d of %d, %s): again in %.3f s, at %s",
@@ -190,9 +207,14 @@ class Trouble:
 
         def again() -> None:
             self.waiting[stage] -= 1
+            flight.waiting -= 1
+            if self._heads.get(flight.key) is flight:
+                del self._heads[flight.key]
             self._again(flight, part)
 
         self.host.clock.call_later(delay, again)
+        if self.aside is not None and flight.key is not None:
+            self.aside.waits(flight, delay)
 
     def _final(self, part: Part, retries: Retries) -> bool:
         error = part.error
@@ -250,17 +272,8 @@ class Trouble:
     async def keep(self, flight: Flight, letter: Letter) -> None:
         """Write the dead letter; in an outage of the store, wait for it however long that takes."""
         stage = letter.stage
-        met: Unavailable | None = None
-        while True:
-            try:
-                letter = await self.host.letters.write(letter, flight.batch)
-                break
-            except Exception as error:
-                # Whatever the reason: an event that has no letter has no outcome, so it waits for one.
-                met = error if isinstance(error, Unavailable) else Unavailable("dead letters", reason_of(error))
-                await self.outages.over(met)
-        if met is not None:
-            self.outages.clear(met.dependency)
+        made = letter
+        letter = await self.outages.through(lambda: self.host.letters.write(made, flight.batch), "dead letters")
         flight.letters.append(letter.id)
         if self._given_up.may(f"failed in {stage} and are kept as dead letters"):
             self._given_up.tell(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -51,6 +51,13 @@ def stored(address: str) -> RedisStore:
 
 def steps(start: int) -> list[bytes]:
     return [msgspec.json.encode(Step(number, f"k{number % 20}")) for number in range(start, start + EVENTS)]
+
+
+@pytest.fixture
+def own_redis() -> Iterator[Redis]:
+    """A server of the test's own that has on disk what it has answered."""
+    with Redis({"appendfsync": "always"}) as server:
+        yield server
 
 
 class Operator:
