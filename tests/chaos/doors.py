@@ -88,7 +88,7 @@ def kafka(supply: Mutations, count: int) -> list[Batch]:
         records.append(ConsumerRecord("t", 0, 1, offset, -1, 0, key, one.value, headers, None, 0, 0, 0))
     found = [record.headers for record in records]
     values, keys = [record.value for record in records], [record.key for record in records]
-    return [PythonBatch(Partition("t"), records, values, keys, found if any(found) else None, 0.0)]
+    return [PythonBatch(Partition("t"), records, values, keys, found if any(found) else None, 0.0, end=start + count)]
 
 
 def redis(supply: Mutations, count: int) -> list[Batch]:
