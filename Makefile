@@ -5,7 +5,7 @@ SOURCES := connectors models pipeline stages src/penstock/__init__.py src/pensto
 	tests $(wildcard examples) $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast check fmt compose-test bench clean
+.PHONY: help demo test test-fast chaos fuzz check fmt compose-test bench clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -20,6 +20,13 @@ test: .venv/.dev ## Run all tests against real servers, started on free ports
 
 test-fast: .venv/.dev ## Run the tests that take less than a few seconds each
 	@$(PY) -m pytest -m "not slow" $(ARGS)
+
+chaos: .venv/.dev ## Break everything for long: DEATHS=1000 kills of workers; SEED=1 repeats a run
+	@DEATHS=$(or $(DEATHS),1000) CHAOS_SEED=$(or $(SEED),0) CHAOS_EXAMPLES=$(or $(EXAMPLES),1000) \
+		$(PY) -m pytest tests/chaos --timeout 0 $(ARGS)
+
+fuzz: .venv/.dev ## Feed N=1000000 malformed events to all readers; SEED=1 repeats a run
+	@FUZZ=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),0) $(PY) -m pytest tests/chaos/test_fuzz.py $(ARGS)
 
 check: .venv/.dev ## Check format, lint, types and the direction of imports
 	.venv/bin/ruff format --check .

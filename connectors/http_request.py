@@ -88,7 +88,7 @@ class Exchange:
         self._path = path
         self._bodies: list[bytes] | None = None
         self._attributes: dict[int, Attributes] | None = None
-        self._id = self.key = headers.get("Idempotency-Key", "")
+        self._id = self.key = _clean(headers.get("Idempotency-Key", ""))
         self.declared = bool(self.key)
         self.values: list[Any]
         if kind == "json":
@@ -112,7 +112,7 @@ class Exchange:
         return (self._attributes or {}).get(0)
 
     def _binary(self) -> Any:
-        headers = {name.lower(): value for name, value in self._headers.items()}
+        headers = {name.lower(): _clean(value) for name, value in self._headers.items()}
         content_type = headers.pop("content-type", "")
         value, found = cloudevents.read(self.body, headers.items(), prefix="ce-", content_type=content_type)
         if found is not None:
@@ -231,4 +231,9 @@ def kind_of(content_type: str) -> str:
 
 
 def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items() if name.lower() not in _LEFT_OUT}
+    return {name.lower(): _clean(value) for name, value in headers.items() if name.lower() not in _LEFT_OUT}
+
+
+def _clean(value: str) -> str:
+    """A header's value without what was not UTF-8 in it, of which aiohttp makes lone surrogates that none can write."""
+    return value if value.isascii() else value.encode("utf-8", "replace").decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import math
 import os
 import sys
@@ -208,7 +209,12 @@ class Letters:
 
         Raises `Unavailable` in an outage.
         """
-        await self.store.append(self.stream, {"letter": self._encode.encode(letter)}, id=letter.id)
+        try:
+            encoded = self._encode.encode(letter)
+        except UnicodeEncodeError:  # half a surrogate, which a transport or an exception's text may hold
+            encoded = json.dumps(msgspec.to_builtins(letter), ensure_ascii=False).encode("utf-8", "replace")
+            letter = msgspec.json.decode(encoded, type=Letter)
+        await self.store.append(self.stream, {"letter": encoded}, id=letter.id)
         self.counted(letter)
         return letter
 

@@ -151,3 +151,16 @@ def test_a_partition_that_begins_before_its_commit_forgets_what_was_finished() -
     assert starts.rest(0, [0, 1], int, lambda: None) == [0, 1]
     assert starts.rest(0, [60, 61], int, lambda: None) == [60, 61]
     assert not starts.pending
+
+
+def test_the_floor_is_what_the_broker_has_confirmed() -> None:
+    batch = Batch(Partition("t"), [0, 1], [b"", b""], [None, None], None, 0.0, end=2)
+    assert batch.floor() == ""
+    progress = Progress(batch.partition)
+    progress.add(batch)
+    assert batch.floor() == ""
+    batch.settle(0)
+    due = progress.due()
+    assert due is not None
+    progress.committed = due
+    assert batch.floor() == f"{1:019d}" == batch.place(1)

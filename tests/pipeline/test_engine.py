@@ -187,6 +187,18 @@ async def test_a_rejected_event_is_a_dead_letter_at_once(form: str) -> None:
         assert (outcome.dead.reason, outcome.dead.attempts) == ("no such card", 1)
 
 
+async def test_a_reason_that_no_encoding_has_is_kept_as_well_as_can_be(form: str) -> None:
+    made, stream = pipeline(form)
+
+    def reject(step: Step) -> None:
+        raise Reject("no file \udcff")
+
+    stream.act(reject, to=Memory("out"))
+    async with harness(made) as h:
+        outcome = await h.send(Step(1, "k"))
+        assert outcome.dead is not None and outcome.dead.reason == "no file ?"
+
+
 async def test_two_bad_events_that_claim_one_id_are_two_letters(form: str) -> None:
     made, stream = pipeline(form)
 
