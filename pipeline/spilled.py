@@ -44,7 +44,7 @@ class Spilled(LetterBatch):
     __slots__ = ("_origin", "_place", "id", "written")
 
     def __init__(self, found: Entry, *, received: float, written: bool) -> None:
-        super().__init__(msgspec.json.decode(found["letter"], type=Letter), received)
+        super().__init__(msgspec.json.decode(found["letter"], type=Letter), received=received)
         key = found["key"]
         own: Any = None if key[:1] == b"-" else key[1:] if key[:1] == b"b" else key[1:].decode()
         self.partition = msgspec.json.decode(found["partition"], type=Partition)
