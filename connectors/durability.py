@@ -10,8 +10,6 @@ from penstock.connectors.reply import ReplyError
 
 Level: TypeAlias = Literal["disk", "second", "memory", "unknown"]
 
-ASK = pack("CONFIG", "GET", "append*") + pack("CONFIG", "GET", "maxmemory*")
-
 
 class Durability(NamedTuple):
     """How safe it is what a store has answered, and the server's own words for it.
@@ -32,8 +30,9 @@ async def ask(connection: Connection) -> Durability:
 
     WAITAOF is not asked: a server that flushes once a second was seen to confirm up to 0.8 s before it did.
     """
+    asked = pack("CONFIG", "GET", "append*") + pack("CONFIG", "GET", "maxmemory*")
     try:
-        found = await connection.ask(ASK, 2, again=True)
+        found = await connection.ask(asked, 2, again=True)
     except ReplyError as error:
         return Durability("unknown", str(error))
     return judged({_text(name): _text(value) for reply in found for name, value in _pairs(reply)})

@@ -1,4 +1,5 @@
-"""The engine's counts as plain numbers: what metrics, the console and tests read."""
+"""The engine seen from outside: its counts as plain numbers, which metrics, the console and tests read, and what
+keeps it from being ready."""
 
 from __future__ import annotations
 
@@ -49,6 +50,20 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "store": {name: value for name, value in store.items() if isinstance(value, int | float)},
         "model_batch": {ref: float(found.get("mean_batch", 0.0)) for ref, found in models.items()},
     }
+
+
+def problems(engine: Engine) -> list[str]:
+    """What keeps a pipeline from being ready, one line each; empty when it is."""
+    found = [f"waiting for {what}: {why}" for what, why in engine.opening.waits.items()]
+    found += [f"{address}: {source.problem}" for address, (_, source) in engine.sources.items() if source.problem]
+    found += [f"{address}: {box.sink.problem}" for address, box in engine.outboxes.items() if box.sink.problem]
+    found += [f"store: {engine.store.problem}"] if engine.store.problem else []
+    found += [f"{dependency} is not available: {why}" for dependency, (_, why) in engine.outages.down.items()]
+    if engine.stopping:
+        found.append("stopping")
+    elif not engine.ready and not found:
+        found.append("starting")
+    return found
 
 
 def _told(thing: Any) -> Mapping[str, Any]:
