@@ -9,7 +9,19 @@ from typing import Any
 from benchmarks.measure import Report
 from benchmarks.options import Options
 
-NAMES = ("engine", "decide", "kafka", "kafka-to-kafka", "latency", "mqtt", "http", "start", "memory", "poison", "guarded")
+NAMES = (
+    "engine",
+    "decide",
+    "kafka",
+    "kafka-to-kafka",
+    "latency",
+    "mqtt",
+    "http",
+    "start",
+    "memory",
+    "poison",
+    "guarded",
+)
 
 
 def run(name: str, options: Options) -> Report:

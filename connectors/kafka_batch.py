@@ -90,7 +90,7 @@ class KafkaBatch(Batch):
 
     def floor(self) -> str:
         """The committed offset, once this process has committed one."""
-        committed = self.progress.committed if self.progress is not None else -1
+        committed = self.progress.committed[0] if self.progress is not None else -1
         return f"{committed:019d}" if committed >= 0 else ""
 
     def event(self, index: int) -> Event:
