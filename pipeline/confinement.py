@@ -157,7 +157,10 @@ def running(path: Path) -> list[str]:
 
 
 def mark(batch: Batch, index: int) -> str:
-    """The name of a record that comes again: where it came from, and what it says."""
-    value = batch.values[index]
-    said = value if isinstance(value, bytes) else batch.position(index).encode()
-    return f"{batch.partition}".replace(" ", "_") + "#" + blake2b(said, digest_size=12).hexdigest()
+    """The name of a record that comes again: its position, or where there are none, its origin and what it says."""
+    place = batch.place(index)
+    if not place:
+        value = batch.values[index]
+        said = value if isinstance(value, bytes) else batch.event(index).id.encode()
+        return f"{batch.partition}#{blake2b(said, digest_size=12).hexdigest()}".replace(" ", "_")
+    return f"{batch.origin(index)}/{place}"

@@ -145,8 +145,14 @@ def _call(function: Function | None, stage: str) -> str:
 def _helper(item: Any) -> str:
     if isinstance(item, Function):
         return _call(item, "")
-    what = getattr(item, "template", "") or (f"by {_by(item.by)}" if hasattr(item, "by") else "")
-    return f"{type(item).__name__.lower()}({what}) → {label(item.answer)}"
+    given = [f'"{item.template}"'] if hasattr(item, "template") else []
+    if hasattr(item, "by"):
+        given.append(f"by {_by(item.by)}")
+    if getattr(item, "missing", None) is not None:
+        given.append(f'missing="{item.missing}"')
+    if getattr(item, "cache", None) is not None:
+        given.append(f"cache {_seconds(item.cache)}")
+    return f"{type(item).__name__.lower()}({', '.join(given)}) → {label(item.answer)}"
 
 
 def _by(by: Any) -> str:

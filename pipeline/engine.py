@@ -11,7 +11,6 @@ from typing import Any
 
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
 from penstock.connectors.protocol import Watched
-from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.claims import Claims
 from penstock.pipeline.clock import Clock, SystemClock
@@ -28,10 +27,11 @@ from penstock.pipeline.letters import Letters
 from penstock.pipeline.limits import LimitedLetters
 from penstock.pipeline.metrics import Metrics
 from penstock.pipeline.once import Keeping
+from penstock.pipeline.opening import Opening, quietly, together
 from penstock.pipeline.outages import Outages
 from penstock.pipeline.outbox import Outbox
 from penstock.pipeline.place import place
-from penstock.pipeline.statistics import statistics
+from penstock.pipeline.statistics import problems, statistics
 from penstock.stages.inference import Predictor
 
 log = logging.getLogger("penstock")
@@ -90,7 +90,7 @@ class Engine:
         self.workers: list[asyncio.Task[None]] = []
         self.pumps: list[asyncio.Task[None]] = []
         self._opened: asyncio.Future[None] | None = None
-        self._waits: dict[str, str] = {}
+        self.opening = Opening()
         self._was_shut = False
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -100,16 +100,16 @@ class Engine:
         sources = [(node, self.endpoint(at)) for node in self.graph.sources for at in node.endpoints]
         opened = [(node, place(at), at.source(self.site)) for node, at in sources]
         sinks = self._sinks()
-        await self._together(
-            self._patiently("store", self._open_store),
-            *(self._patiently(f"model {ref}", partial(self._load_model, ref)) for ref in self.graph.models),
+        await together(
+            self.opening.patiently("store", self._open_store),
+            *(self.opening.patiently(f"model {ref}", partial(self._load_model, ref)) for ref in self.graph.models),
             *(
-                self._patiently(where, partial(sink.open, self.outboxes[where].settled))
+                self.opening.patiently(where, partial(sink.open, self.outboxes[where].settled))
                 for where, sink in sinks.items()
             ),
         )
-        await self._patiently("store", self._compare)
-        await self._patiently("dead letters", self.letters.open)
+        await self.opening.patiently("store", self._compare)
+        await self.opening.patiently("dead letters", self.letters.open)
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
         self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
@@ -118,7 +118,7 @@ class Engine:
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
-        await self._together(*(self._read(by_node[node.id], where, source) for node, where, source in opened))
+        await together(*(self._read(by_node[node.id], where, source) for node, where, source in opened))
         self._adopt()
         self.ready = True
 
@@ -174,56 +174,21 @@ class Engine:
 
     async def _close(self) -> None:
         for address, (_, source) in self.sources.items():
-            await self._quietly(address, source.close)
+            await quietly(address, source.close)
         for address, box in self.outboxes.items():
-            await self._quietly(address, box.sink.close)
-        await self._quietly("dead letters", self.letters.close)
+            await quietly(address, box.sink.close)
+        await quietly("dead letters", self.letters.close)
         for lane in self.lanes:
             if lane.feed.aside is not None:
-                await self._quietly("parked events", lane.feed.aside.leases.close)
-        await self._quietly("resources", self._exits.aclose)
-        await self._quietly("store", self.store.close)
-        await self._quietly("site", self.site.close)
-
-    async def _quietly(self, what: str, close: Callable[[], Awaitable[None]]) -> None:
-        """Closing goes on with the next when one fails."""
-        try:
-            await close()
-        except Exception as error:
-            log.warning("%s did not close: %s", what, error)
-
-    async def _patiently(self, what: str, open_it: Callable[[], Awaitable[None]]) -> None:
-        """Open, and while the server does not answer, say so and try again, ever more slowly."""
-        delay = 0.25
-        while True:
-            try:
-                await open_it()
-            except Unavailable as error:
-                if what not in self._waits:
-                    log.warning("waiting for %s: %s", what, error)
-                self._waits[what] = str(error)
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, 5.0)
-            else:
-                if self._waits.pop(what, None) is not None:
-                    log.warning("%s answers", what)
-                return
+                await quietly("parked events", lane.feed.aside.leases.close)
+        await quietly("resources", self._exits.aclose)
+        await quietly("store", self.store.close)
+        await quietly("site", self.site.close)
 
     async def _read(self, lane: Lane, where: str, source: Source) -> None:
-        await self._patiently(where, source.open)
+        await self.opening.patiently(where, source.open)
         self.sources[where] = (lane, source)
         self.pumps.append(asyncio.ensure_future(lane.pump(source)))
-
-    async def _together(self, *openings: Coroutine[Any, Any, None]) -> None:
-        """Open at once what does not need each other. The first that cannot be opened ends the others."""
-        tasks = [asyncio.ensure_future(opening) for opening in openings]
-        try:
-            await asyncio.gather(*tasks)
-        except BaseException:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
 
     async def _open_store(self) -> None:
         await self.store.open()
@@ -369,21 +334,9 @@ class Engine:
         lane = next((lane for lane in self.lanes if message.batch in lane.open), self.lanes[0])
         lane.trouble.undelivered(message, where, error)
 
-    # -- seen from outside ---------------------------------------------------------------------------------------
-
     def problems(self) -> list[str]:
         """What keeps the pipeline from being ready, one line each; empty when it is."""
-        found = [f"waiting for {what}: {why}" for what, why in self._waits.items()]
-        found += [f"{address}: {source.problem}" for address, (_, source) in self.sources.items() if source.problem]
-        found += [f"{address}: {box.sink.problem}" for address, box in self.outboxes.items() if box.sink.problem]
-        found += [f"store: {self.store.problem}"] if self.store.problem else []
-        found += [self.letters.problem] if self.letters.problem else []
-        found += [f"{dependency} is not available: {why}" for dependency, (_, why) in self.outages.down.items()]
-        if self.stopping:
-            found.append("stopping")
-        elif not self.ready and not found:
-            found.append("starting")
-        return found
+        return problems(self)
 
     def statistics(self) -> dict[str, Mapping[str, float]]:
         """The engine's counts, by metric and name."""

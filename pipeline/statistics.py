@@ -1,4 +1,5 @@
-"""The engine's counts as plain numbers: what metrics, the console and tests read."""
+"""The engine seen from outside: its counts as plain numbers, which metrics, the console and tests read, and what
+keeps it from being ready."""
 
 from __future__ import annotations
 
@@ -73,6 +74,21 @@ def _by_status(engine: Engine, what: str) -> dict[str, float]:
         for address, (_, source) in engine.sources.items()
         for status, count in sorted(getattr(source, what, {}).items())
     }
+
+
+def problems(engine: Engine) -> list[str]:
+    """What keeps a pipeline from being ready, one line each; empty when it is."""
+    found = [f"waiting for {what}: {why}" for what, why in engine.opening.waits.items()]
+    found += [f"{address}: {source.problem}" for address, (_, source) in engine.sources.items() if source.problem]
+    found += [f"{address}: {box.sink.problem}" for address, box in engine.outboxes.items() if box.sink.problem]
+    found += [f"store: {engine.store.problem}"] if engine.store.problem else []
+    found += [engine.letters.problem] if engine.letters.problem else []
+    found += [f"{dependency} is not available: {why}" for dependency, (_, why) in engine.outages.down.items()]
+    if engine.stopping:
+        found.append("stopping")
+    elif not engine.ready and not found:
+        found.append("starting")
+    return found
 
 
 def _told(thing: Any) -> Mapping[str, Any]:

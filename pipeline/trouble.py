@@ -276,9 +276,7 @@ class Trouble:
         letter = await self.outages.through(lambda: self.host.letters.write(made, flight.batch), "dead letters")
         flight.letters.append(letter.id)
         if self._given_up.may(f"failed in {stage} and are kept as dead letters"):
-            self._given_up.tell(
-                "event %s is kept as dead letter %s: %s: %s", letter.event, letter.id, stage, letter.reason
-            )
+            self._given_up.tell("event %s is kept as dead letter %s: %s", letter.event, letter.id, letter.reason)
         if flight.batch.waited:
             flight.batch.answer(flight.index, Refusal(422, letter.reason, letter=letter.id))
 

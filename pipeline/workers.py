@@ -130,7 +130,10 @@ class Workers:
 
     def _judge(self, child: Child, how: str) -> str:
         """A worker has died of itself: find out which event it was, with the help of all workers."""
-        verdict = self.suspects.judge(running(child.started), how)
+        found = running(child.started)
+        if found:
+            child.delay = FIRST_DELAY  # it will not go on for ever: every death narrows the search
+        verdict = self.suspects.judge(found, how)
         self.suspects.orders.write(orders(self.folder))
         for other in self.children:
             if other.running and other.process is not None and other.process.stdin is not None:

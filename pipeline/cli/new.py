@@ -38,7 +38,7 @@ def new(
     for command, what in (
         (f"cd {package}", ""),
         ("penstock dev app.py", "trains the model once, then runs with everything embedded"),
-        ("pytest", "tests the functions, the wiring and the pipeline"),
+        ("python -m pytest", "tests the functions, the wiring and the pipeline (pip install pytest)"),
         ("penstock graph app.py", "shows what is connected to what"),
     ):
         typer.echo(f"  {command:<24}{what}".rstrip())

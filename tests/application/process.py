@@ -117,6 +117,11 @@ class Process:
         return [sample for family in families for sample in family.samples]
 
     @property
+    def pipeline(self) -> str:
+        """The name of its pipeline, as the store knows it."""
+        return f"{self.variables['PENSTOCK_NAMESPACE']}.card-fraud"
+
+    @property
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -143,8 +148,7 @@ class Process:
 
     def dead(self) -> list[str]:
         """The letters as `penstock dead list --no-group` shows them, a line each."""
-        pipeline = f"{self.variables['PENSTOCK_NAMESPACE']}.card-fraud"
-        asked = ("dead", "list", "--no-group", "--limit", "1000", "--pipeline", pipeline)
+        asked = ("dead", "list", "--no-group", "--limit", "1000", "--pipeline", self.pipeline)
         return command(*asked, variables=self.variables, folder=self.folder).splitlines()[1:]
 
     def tail(self, lines: int = 60) -> str:

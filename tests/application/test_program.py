@@ -19,7 +19,7 @@ from tests.application.inputs import LARGE, through_http, through_kafka, through
 from tests.application.ledger import decided, ids, payment, payments
 from tests.application.process import Process, command, lines, until
 
-CLIENTS = ["confluent", "kafka-python"]
+CLIENTS = ["confluent", pytest.param("kafka-python", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=CLIENTS)
@@ -107,7 +107,8 @@ def test_every_event_has_its_outcome(
     assert len(shown) == dead.total()
     [rejected] = [one for one in shown if one.startswith("kafka-rejected/")]
     assert "no rate for the currency 'XXX'" in rejected
-    whole = command("dead", "show", rejected.split()[0], variables=program.variables, folder=tmp_path)
+    shown_whole = ("dead", "show", rejected.split()[0], "--pipeline", program.pipeline)
+    whole = command(*shown_whole, variables=program.variables, folder=tmp_path)
     assert payment("kafka-rejected", "c", currency="XXX") in whole
     assert "tests/application/fraud.py:" in whole
     assert program.stop() == 0, program.tail()

@@ -109,6 +109,7 @@ def test_a_time_that_is_none(tmp_path: Path, settings: dict[str, str]) -> None:
     )
 
 
+@pytest.mark.slow
 def test_letters_out_and_back(tmp_path: Path, settings: dict[str, str]) -> None:
     """What was exported, dropped and imported again is what there was."""
     with Redis() as server:
@@ -158,6 +159,7 @@ def editor(folder: Path, program: str) -> dict[str, str]:
 ORDER = '{"id": "o1", "customer": "c1", "amount": "much"}'
 
 
+@pytest.mark.slow
 def test_an_edited_payload_is_checked_and_kept_beside_the_original(tmp_path: Path) -> None:
     app = http_app(tmp_path)
     with Redis() as server:
@@ -201,6 +203,7 @@ def test_an_editor_that_cannot_be_started(tmp_path: Path, settings: dict[str, st
     assert (done.returncode, "EDITOR is '/nowhere/editor', which cannot be started" in done.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_letters_whose_sender_was_informed_are_replayed_only_when_they_are_meant(tmp_path: Path) -> None:
     app = http_app(tmp_path)
     told = msgspec.structs.replace(letter(1, data=ORDER.replace('"much"', "1")), informed=True)

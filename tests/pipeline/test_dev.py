@@ -39,6 +39,7 @@ def order(number: int) -> str:
     return json.dumps({"id": f"o{number}", "customer": f"c{number}", "amount": number})
 
 
+@pytest.mark.slow
 def test_topics_are_streams_and_the_other_commands_find_them(tmp_path: Path) -> None:
     app = topics_app(tmp_path)
     with Running("dev", app, folder=tmp_path) as dev:

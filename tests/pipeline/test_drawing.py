@@ -50,7 +50,9 @@ def pipeline() -> Pipeline:
     scored = (
         one.source(Kafka("payments"), Http("/payments"), schema=Payment, key="card", id="id")
         .transform(cleaned)
-        .enrich(weather=call(weather, timeout="50ms", default=1.0), known=lookup("card:{card}", dict[str, str]))
+        .enrich(
+            weather=call(weather, timeout="50ms", default=1.0), known=lookup("card:{card}", dict[str, str], cache="1m")
+        )
         .infer("fraud@champion", row, fallback=guess)
     )
     scored.act(decide, to=[Kafka("decisions"), Reply()])
@@ -67,7 +69,7 @@ def test_the_tree() -> None:
         "│         Payment, key card, id id",
         "transform cleaned() → Payment",
         "enrich    weather = weather() [async, within 50 ms]",
-        "│         known = lookup(card:{card}) → dict[str, str] | None",
+        '│         known = lookup("card:{card}", cache 60 s) → dict[str, str] | None',
         "infer     prediction = fraud@champion",
         "│         from row(weather, extra=default)",
         "│         fallback guess()",

@@ -38,6 +38,7 @@ def test_what_is_declared_decides_what_is_accepted(found: Durability, declared: 
     assert not said or (found.said in said and "PENSTOCK_DURABILITY=" in said)
 
 
+@pytest.mark.slow
 def test_a_pipeline_begins_only_on_a_store_that_keeps_its_letters(tmp_path: Path) -> None:
     app = http_app(tmp_path)
     with Redis() as server:

@@ -351,6 +351,7 @@ placed.transform(priced).act(confirm, to=Redis("confirmed"))
 """
 
 
+@pytest.mark.slow
 def test_from_poison_to_action(tmp_path: Path) -> None:
     """Whole processes on a real server: letters of a broken release and of a broken producer, edited and replayed."""
     (tmp_path / "app.py").write_text(APP)
