@@ -16,7 +16,9 @@ Whether an event was here before is asked in this order: its own entry says what
 its origin it was here, but what it got is forgotten (`late`); else it is new. Comparing with the newest position alone
 would be wrong: events of one origin may change one state in any order, where its key is not the order's key.
 
-A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Entries below
+A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Where the origin
+has a watermark (`penstock.connectors.watermark`), it does not pass that either: a process may ask with a floor that it
+learned from a store which has lost since what lies below. Entries below
 their floor are cleared up when it rises, or, in a large hash, when there are twice as many as after the last time, so
 that each costs the same however many there are. The floor of an origin that was not seen for `IDLE` seconds goes, and
 its entries with it; entries by id go after the stage's own horizon. All times are the server's.
@@ -24,7 +26,7 @@ its entries with it; entries by id go after the stage's own horizon. All times a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha1
@@ -99,6 +101,11 @@ class Update(NamedTuple):
     horizon: int = 86_400
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the script."""
+        return (self.key, self.mark.watermarks) if self.mark.watermarks else (self.key,)
+
+    @property
     def constants(self) -> tuple[Argument, ...]:
         """The guard's own arguments of the script."""
         mark = self.mark
@@ -122,6 +129,11 @@ AFTER = f"""\
 local result, refused = body()
 if refused then return refused end
 if placed then
+  if floor > was and KEYS[2] then
+    local mark = redis.call('HGET', KEYS[2], origin)
+    local bound = mark and string.match(mark, '^%S*') or ''
+    if bound < floor then floor = bound end
+  end
   if floor < was then floor = was end
   redis.call('HSET', key, entry, result, '<' .. origin, floor .. ' ' .. now)
 else
@@ -154,7 +166,7 @@ return {{0, result}}
 """
 
 
-def guard(kept: Kept, update: Update, now: int) -> Updated:
+def guard(kept: Kept, update: Update, now: int, watermarks: Mapping[bytes, bytes] | None = None) -> Updated:
     """The script, done to a dict: the store in memory answers as a server does."""
     mark = update.mark
     origin, place, path = mark.origin.encode(), mark.place.encode(), mark.path.encode()
@@ -168,7 +180,10 @@ def guard(kept: Kept, update: Update, now: int) -> Updated:
     result = update.body.twin(kept, [encoded(one) for one in update.arguments])
     if isinstance(result, Updated):
         return result
-    floor = max(mark.floor.encode(), was)
+    floor = mark.floor.encode()
+    if mark.watermarks:
+        floor = min(floor, (watermarks or {}).get(origin, b"").partition(b" ")[0])
+    floor = max(floor, was)
     if origin:
         kept[entry] = result
         kept[b"<" + origin] = b"%b %d" % (floor, now)

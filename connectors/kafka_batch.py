@@ -90,7 +90,7 @@ class KafkaBatch(Batch):
 
     def floor(self) -> str:
         """The committed offset, once this process has committed one."""
-        committed = self.progress.committed if self.progress is not None else -1
+        committed = self.progress.committed[0] if self.progress is not None else -1
         return f"{committed:019d}" if committed >= 0 else ""
 
     def event(self, index: int) -> Event:
@@ -180,6 +180,12 @@ class Progress:
         self.fenced = True
         for batch in self.batches:
             batch.fenced = True
+
+    def forget(self) -> None:
+        """Have it come again: the engine starts no more of it, and nothing of it is committed."""
+        self.fence()
+        self.batches.clear()
+        self.next, self.end = None, 0
 
     def running(self) -> int:
         """How many records were started and are not finished."""

@@ -29,6 +29,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.problem: str | None = None
+        self.server = "memory"
         self._clock = clock
         self._keys: dict[str, bytes | dict[bytes, bytes] | Log] = {}
         self._expiry: dict[str, float] = {}
@@ -87,6 +88,11 @@ class MemoryStore:
         elif values:
             raise _wrong(key)
 
+    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
+        if server == self.server and values:
+            await self.write_hash(key, values)
+        return self.server
+
     async def update(self, updates: Sequence[Update]) -> list[Updated]:
         return [self._update(update) for update in updates]
 
@@ -95,7 +101,8 @@ class MemoryStore:
         if kept is not None and not isinstance(kept, dict):
             return Updated("foreign", str(_wrong(update.key)).encode())
         found = {} if kept is None else kept
-        updated = guard(found, update, int(self.clock()))
+        watermarks = self._get(update.mark.watermarks)
+        updated = guard(found, update, int(self.clock()), watermarks if isinstance(watermarks, dict) else None)
         if found:
             self._keys[update.key] = found
         return updated

@@ -26,15 +26,22 @@ return place
 """
 """Appends an entry under an id unless the id is known, in one step of the server; the place either way."""
 
+WRITE_ON = """\
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if server == ARGV[1] and ARGV[2] then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
+return server
+"""
+"""Sets fields of a hash if the server's run id is the expected one; the run id."""
+
 _MAP = Prepared(("HGETALL",))
 
 
 class RedisStore:
     """`Store` on the server that `PENSTOCK_STORE` names. Keys are used as they are given.
 
-    Reads, `write`, `settle`, `write_hash`, `update`, `delete` and appends with an `id` are sent again when their reply
-    is lost, for doing them twice is doing them once; an append without one then raises `Unavailable`, its outcome
-    unknown.
+    Reads, `write`, `settle`, `write_hash`, `write_on`, `update`, `delete` and appends with an `id` are sent again when
+    their reply is lost, for doing them twice is doing them once; an append without one then raises `Unavailable`, its
+    outcome unknown.
 
     An append with an `id` is one script: the hash `{stream}:ids` (that name with its braces, so that a cluster keeps
     both keys together) holds the place of each id; an id that is there is not appended again. What `amend` puts in the
@@ -101,6 +108,10 @@ class RedisStore:
     async def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> None:
         if values:
             await self.connection.ask(pack("HSET", key, *_flat(values)), again=True)
+
+    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
+        [found] = await self.connection.ask(pack("EVAL", WRITE_ON, 1, key, server, *_flat(values)), again=True)
+        return cast(bytes, found).decode()
 
     async def update(self, updates: Sequence[Update]) -> list[Updated]:
         if not updates:
@@ -180,7 +191,7 @@ def _hash(fields: tuple[str, ...]) -> Prepared:
 
 
 def _run(command: str, script: str, update: Update) -> bytes:
-    return pack(command, script, 1, update.key, *update.constants, *update.arguments)
+    return pack(command, script, len(update.keys), *update.keys, *update.constants, *update.arguments)
 
 
 def _milliseconds(seconds: float) -> int:

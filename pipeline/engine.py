@@ -10,6 +10,8 @@ from functools import partial
 from typing import Any
 
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
+from penstock.connectors.protocol import Rewindable
+from penstock.connectors.watermark import Watermarks
 from penstock.errors import Unavailable
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.clock import Clock, SystemClock
@@ -75,6 +77,7 @@ class Engine:
         self.holding = False
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
+        self.watermarks: Watermarks | None = None
         self._load = models
         self.endpoint = endpoint
         self._exits = AsyncExitStack()
@@ -186,6 +189,8 @@ class Engine:
                 return
 
     async def _read(self, lane: Lane, where: str, source: Source) -> None:
+        if self.watermarks is not None and isinstance(source, Rewindable):
+            source.watermarks = self.watermarks
         await self._patiently(where, source.open)
         self.sources[where] = (lane, source)
         self.pumps.append(asyncio.ensure_future(lane.pump(source)))
@@ -205,6 +210,9 @@ class Engine:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
         await compare(self.store, self.site.group, self.graph)
+        if self.graph.updating:
+            self.watermarks = Watermarks(self.store, f"penstock:{self.site.group}:watermarks")
+            await self.watermarks.open()
 
     async def _compare(self) -> None:
         await compare(self.store, self.site.group, self.graph)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.connectors import Batch, Event, Message, Source
 from penstock.connectors.template import names as braces
+from penstock.connectors.watermark import Watermarks
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.feed import Feed, keys_of
@@ -39,6 +40,7 @@ class Building(Host, Protocol):
     metrics: Metrics
     confinement: Confinement | None
     holding: bool
+    watermarks: Watermarks | None
 
     def shut(self) -> bool: ...
     def relieved(self) -> None: ...
@@ -91,7 +93,7 @@ class Lane:
             "failed": self.trouble.failed,
             "fatal": fatal,
             "gather": asyncio.gather,
-            "mark": Marks(self.source, self._declared),
+            "mark": Marks(self.source, self._declared, self.engine.watermarks),
             "together": together,
             "key_of": self.key_of,
             "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),

@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.connectors import Batch
 from penstock.connectors.mark import Mark
+from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.again import LetterBatch
 from penstock.pipeline.graph import Source
 from penstock.stages.forward import mark_of
@@ -29,9 +30,10 @@ class Marks:
     by what the event itself calls its source.
     """
 
-    def __init__(self, source: Source, declared: Callable[[Any], str]) -> None:
+    def __init__(self, source: Source, declared: Callable[[Any], str], watermarks: Watermarks | None) -> None:
         self.source = source
         self.declared = declared
+        self.watermarks = watermarks
 
     def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...], stage: str) -> Mark:
         """Raises `Reject` for an event that nothing tells from another, where repeats are to count once."""
@@ -44,7 +46,10 @@ class Marks:
             # Its position is that of a copy, of which there may be several.
             return Mark(path=way, id=f"{self.source.stage}#{came}", results=results)
         if origin:
-            return Mark(origin, batch.place(index), path=way, floor=batch.floor(), results=results)
+            marks = self.watermarks
+            bound = marks.key if marks is not None and origin in marks.origins else ""
+            place, floor = batch.place(index), batch.floor()
+            return Mark(origin, place, path=way, floor=floor, watermarks=bound, results=results)
         return Mark(path=way, id=self._identity(batch, index, payload), results=results)
 
     def _identity(self, batch: Batch, index: int, payload: Any) -> str:

@@ -116,6 +116,25 @@ class GuardContract:
                 most = max(most, len(kept or {}))
         assert most <= 2 * (size + 4) + SLACK
 
+    async def test_a_floor_does_not_pass_the_watermark(self, store: Store) -> None:
+        await store.delete(["guard:13", "guard:marks"])
+
+        def bound(place: int, floor: int) -> Mark:
+            mark = at(place, floor=floor)
+            mark.watermarks = "guard:marks"
+            return mark
+
+        counter = Counter(store, "guard:13")
+        await counter.add(bound(9, 9))
+        assert (await counter.add(bound(1, 9))).verdict == "applied", "there is no watermark"
+        await store.write_hash("guard:marks", {"payments/0": f"{4:019d} and more", "other/0": f"{9:019d}"})
+        await counter.add(bound(10, 9))
+        assert (await counter.add(bound(3, 9))).verdict == "late"
+        assert (await counter.add(bound(4, 9))).verdict == "applied"
+        await store.write_hash("guard:marks", {"payments/0": f"{2:019d}"})
+        await counter.add(bound(11, 9))
+        assert (await counter.add(bound(2, 9))).verdict == "late", "a floor never sinks"
+
     async def test_an_event_without_a_position_is_known_by_its_id(self, store: Store) -> None:
         await store.delete(["guard:8"])
         counter = Counter(store, "guard:8")
