@@ -20,10 +20,12 @@ version is still the one that it decided upon (`Swap`). Where somebody else was 
 anew. So the store's part is one small step whatever the state is, and an update needs no reading where one process
 changes a key again and again, as it does where the state's key is the order's.
 
-A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Entries below
-their floor are cleared up when there are twice as many fields as after the last time, so that each costs the same
-however many there are. The floor of an origin that was not seen for `IDLE` seconds goes, and its entries with it;
-entries by id go after the stage's own horizon. All times are the store's.
+A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Where the origin
+has a watermark (`penstock.connectors.watermark`), it does not pass that either: who decided upon a floor may have
+learned it from a store that has lost since what lies below. Entries below their floor are cleared up when there are
+twice as many fields as after the last time, so that each costs the same however many there are. The floor of an origin
+that was not seen for `IDLE` seconds goes, and its entries with it; entries by id go after the stage's own horizon. All
+times are the store's.
 """
 
 from __future__ import annotations
@@ -50,16 +52,26 @@ SLACK = 16
 VALUE, VERSION = b"=", b"+"
 
 
+class Floor(NamedTuple):
+    """A floor that is to rise to `place`, which the origin's mark in the hash `watermarks` must have reached."""
+
+    watermarks: str
+    origin: bytes
+    place: bytes
+
+
 class Swap(NamedTuple):
     """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`.
 
-    An `expected` version that is empty means that there is no version yet. Without fields it only asks.
+    An `expected` version that is empty means that there is no version yet. Without fields it only asks. With a `floor`
+    that is ahead of its watermark it is not done either.
     """
 
     key: str
     expected: bytes
     fields: Mapping[bytes, bytes]
     gone: Sequence[bytes] = ()
+    floor: Floor | None = None
 
 
 class Cell:
@@ -112,30 +124,28 @@ class Cell:
 
     def put(self, mark: Mark, value: bytes, version: bytes, *, now: int, horizon: int) -> Swap:
         """The state as this new event leaves it. Ids are remembered for `horizon` seconds."""
-        fields = self.fields
+        fields, rising = self.fields, None
         expected = fields.get(VERSION, b"")
         changed = {VALUE: value, VERSION: version}
         if mark.origin:
             changed[mark.entry] = value
             bound, floor = _bound(mark.origin), mark.floor.encode()
-            known = fields.get(bound)
-            if known is not None:
-                was, _, last = known.partition(b" ")
-                floor = max(floor, was)
-            if known is None or floor != was or now - int(last) > OFTEN:
-                changed[bound] = b"%b %d" % (floor, now)
+            was, _, last = fields.get(bound, b" 0").partition(b" ")
+            if floor > was and mark.watermarks:
+                rising = Floor(mark.watermarks, bound[1:], floor)
+            if floor > was or now - int(last) > OFTEN:
+                changed[bound] = b"%b %d" % (max(floor, was), now)
         else:
             changed[mark.entry] = b"%010d%b" % (now, value)
         fields.update(changed)
-        if len(fields) < 2 * self._cleared + SLACK:
-            return Swap(self.key, expected, changed)
-        return Swap(self.key, expected, changed, self._clear(now, horizon))
+        gone = () if len(fields) < 2 * self._cleared + SLACK else self._clear(now, horizon)
+        return Swap(self.key, expected, changed, gone, rising)
 
     def check(self) -> Swap:
         """Ask whether the store has what stands here."""
         return Swap(self.key, self.fields.get(VERSION, b""), {})
 
-    def _clear(self, now: int, horizon: int) -> list[bytes]:
+    def _clear(self, now: int, horizon: int) -> Sequence[bytes]:
         fields = self.fields
         bounds: dict[bytes, bytes | None] = {}
         for name, value in fields.items():

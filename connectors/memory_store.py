@@ -29,6 +29,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.problem: str | None = None
+        self.server = "memory"
         self._clock = clock
         self._keys: dict[str, bytes | dict[bytes, bytes] | Log] = {}
         self._expiry: dict[str, float] = {}
@@ -101,7 +102,7 @@ class MemoryStore:
         kept = self._get(swap.key)
         if kept is None:
             kept = {}
-        if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected:
+        if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected or not self._backed(swap):
             return False
         kept.update(swap.fields)
         for name in swap.gone:
@@ -109,6 +110,18 @@ class MemoryStore:
         if kept:
             self._keys[swap.key] = kept
         return True
+
+    def _backed(self, swap: Swap) -> bool:
+        if swap.floor is None:
+            return True
+        marks = self._get(swap.floor.watermarks)
+        mark = marks.get(swap.floor.origin, b"") if isinstance(marks, dict) else b""
+        return swap.floor.place <= mark.partition(b" ")[0]
+
+    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
+        if server == self.server and values:
+            await self.write_hash(key, values)
+        return self.server
 
     async def delete(self, keys: Sequence[str]) -> int:
         count = 0

@@ -92,7 +92,10 @@ class Folding:
             attempts = [self._attempt(at, *questions[at]) for at in left]
             denied = await self._send(attempts)
             for attempt in attempts:
-                if attempt.at not in denied:
+                if attempt.at in denied:
+                    # Where it was the floor that the store is behind with, the update is made without one.
+                    questions[attempt.at][1].floor = ""
+                else:
                     answers[attempt.at] = attempt.answer
                     if attempt.packed is not None:
                         mark = questions[attempt.at][1]

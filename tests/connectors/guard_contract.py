@@ -10,7 +10,7 @@ import random
 from uuid import uuid4
 
 from penstock.connectors import Store
-from penstock.connectors.guard import VALUE, VERSION, Cell, Swap
+from penstock.connectors.guard import VALUE, VERSION, Cell, Floor, Swap
 from penstock.connectors.mark import Mark
 
 SIZE = 250
@@ -90,6 +90,16 @@ class GuardContract:
         assert await store.swap(swaps) == [False] * 6
         assert await store.swap([]) == []
         assert await store.read(["guard:foreign"]) == [b"1"]
+
+    async def test_a_floor_does_not_pass_the_watermark(self, store: Store) -> None:
+        await store.delete(["guard:8", "guard:marks"])
+        floor = Floor("guard:marks", b"payments/0", b"0004")
+        swap = Swap("guard:8", b"", {VERSION: b"v1"}, floor=floor)
+        assert await store.swap([swap]) == [False], "there is no watermark"
+        for mark, done in (("0003 and more", False), ("0004 and more", True)):
+            await store.write_hash("guard:marks", {"payments/0": mark, "other/0": "9"})
+            assert await store.swap([swap]) == [done]
+        assert await store.swap([Swap("guard:8", b"v1", {VERSION: b"v2"})]) == [True]
 
     async def test_large_hashes_go_in_and_out_at_once(self, store: Store) -> None:
         await store.delete(["guard:5"])
