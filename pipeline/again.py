@@ -31,7 +31,7 @@ class LetterBatch(Batch):
     def __init__(self, letter: Letter, due: Due = lambda stage, path: True, received: float = 0.0) -> None:
         super().__init__(
             Partition(letter.partition or letter.topic),
-            [_value(letter)],
+            [value_of(letter)],
             keys=[letter.key or None],
             captures=[dict(letter.captures)] if letter.captures else None,
             received=received,
@@ -55,21 +55,25 @@ class LetterBatch(Batch):
         return Mark(path=way, id=f"letter {self.letter.id}" if self.due(stage, path) else "", results=self.updates[0])
 
     def event(self, index: int) -> Event:
-        letter = self.letter
-        return Event(
-            letter.ce_id or letter.position,
-            letter.source,
-            letter.type,
-            letter.subject,
-            letter.time,
-            letter.key,
-            letter.topic,
-            letter.headers,
-            letter.payload,
-        )
+        return event_of(self.letter)
 
 
-def _value(letter: Letter) -> bytes | BadEvent | None:
+def event_of(letter: Letter) -> Event:
+    """The event of a letter, with the payload that it has now."""
+    return Event(
+        letter.ce_id or letter.position,
+        letter.source,
+        letter.type,
+        letter.subject,
+        letter.time,
+        letter.key,
+        letter.topic,
+        letter.headers,
+        letter.payload,
+    )
+
+
+def value_of(letter: Letter) -> bytes | BadEvent | None:
     """What a source would have handed over: an envelope is taken off, but not of what was edited without it."""
     if letter.edited is not None:
         return letter.payload

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
 from penstock.connectors import Batch, Partition
-from penstock.pipeline.again import LetterBatch
+from penstock.connectors.event import Event
+from penstock.pipeline.again import event_of, value_of
 from penstock.pipeline.letters import Letter
 
 Entry = Mapping[str, bytes]
@@ -35,20 +35,24 @@ def entry(letter: Letter, batch: Batch, index: int) -> Entry:
     }
 
 
-class Spilled(LetterBatch):
+class Spilled(Batch):
     """A record that was set aside: the same event at the same place, which its source has long confirmed.
 
     `id` is its identity in the log; `written` whether it is there already.
     """
 
-    __slots__ = ("_origin", "_place", "id", "written")
+    __slots__ = ("_origin", "_place", "id", "letter", "written")
 
     def __init__(self, found: Entry, *, received: float, written: bool) -> None:
-        super().__init__(msgspec.json.decode(found["letter"], type=Letter), received=received)
+        self.letter = letter = msgspec.json.decode(found["letter"], type=Letter)
         key = found["key"]
-        own: Any = None if key[:1] == b"-" else key[1:] if key[:1] == b"b" else key[1:].decode()
-        self.partition = msgspec.json.decode(found["partition"], type=Partition)
-        self.keys = [own]
+        super().__init__(
+            msgspec.json.decode(found["partition"], type=Partition),
+            [value_of(letter)],
+            keys=[None if key[:1] == b"-" else key[1:] if key[:1] == b"b" else key[1:].decode()],
+            captures=[dict(letter.captures)] if letter.captures else None,
+            received=received,
+        )
         self.written = written
         self._origin = found["origin"].decode()
         self._place = found["place"].decode()
@@ -58,6 +62,12 @@ class Spilled(LetterBatch):
     def read(cls, found: Entry, *, received: float) -> Spilled:
         """As it lies in the log."""
         return cls(found, received=received, written=True)
+
+    def position(self, index: int) -> str:
+        return self.letter.position
+
+    def event(self, index: int) -> Event:
+        return event_of(self.letter)
 
     def origin(self, index: int) -> str:
         return self._origin

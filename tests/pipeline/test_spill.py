@@ -17,6 +17,7 @@ from penstock.connectors.topics import Topics
 from penstock.pipeline import spill
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.harness import Harness
+from penstock.stages import state
 from tests.pipeline.doubles import Asking, Bench, Memory, bench
 from tests.servers import Redis
 
@@ -169,6 +170,56 @@ async def test_what_was_not_confirmed_when_it_died_comes_twice_and_is_done_once(
         await second.until(lambda: len(acted(second)) == 300)
         await second.until(lambda: second.confirmed("in") == 300)
         assert acted(second) == list(range(300))
+
+
+@pytest.mark.parametrize("slow", ["wave", "slot"])
+async def test_state_is_exact_although_an_event_comes_by_two_ways(slow: str) -> None:
+    """What was set aside keeps its place in its origin, which the guard of the state knows it by."""
+    gate, store = Gate(), MemoryStore()
+
+    def counting(gate: Gate) -> Pipeline:
+        made = Pipeline("counting", retry=Retries(attempts=1_000_000, first="20ms", longest="20ms"))
+        stream: Stream[Step] = made.source(Memory("in"), schema=Step, key="key", id="id")
+        if slow == "slot":
+            stream = stream.transform(later)
+        counted = stream.enrich(seen=state(int, by=shop, update=more))
+        counted.act(told(gate), to=Memory("out"), stage="tell")
+        return made
+
+    site = Site(Settings({}), pipeline="counting")
+    first = running(counting(gate), site, store)
+    await first.engine.start()
+    first.topic("in").extend(encoded(0, 500, mixed))
+    await first.until(lambda: first.confirmed("in") == 500)
+    await killed(first)
+    first.topic("in").position(site.group)[:] = [0]
+    after = Gate()
+    after.open = True
+    second = running(counting(after), site, store)
+    async with second:
+        await second.until(lambda: second.confirmed("in") == 500 and set(after.seen) == set(range(500)))
+        second.topic("in").extend(encoded(500, 507, lambda number: "last"))
+        await second.until(lambda: set(range(500, 507)) <= set(after.seen))
+        told_last = [msgspec.json.decode(one.value) for one in second.topic("out").entries()]
+    counts = {one["id"] % 7: one["seen"] for one in told_last if one["id"] >= 500}
+    assert counts == {shop: len(range(shop, 507, 7)) for shop in range(7)}
+    hot = [number for number in after.seen if number % 10 == 0 and number < 500]
+    assert list(dict.fromkeys(hot)) == list(range(0, 500, 10))
+
+
+def shop(step: Step) -> str:
+    return str(step.id % 7)
+
+
+def more(seen: int | None, step: Step) -> int:
+    return (seen or 0) + 1
+
+
+def told(gate: Gate) -> Callable[..., dict[str, int]]:
+    def tell(step: Step, seen: int) -> dict[str, int]:
+        return {"id": gate(step), "seen": seen}
+
+    return tell
 
 
 async def test_a_partition_from_which_nothing_comes_is_adopted() -> None:
