@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from penstock.connectors import Batch, Endpoint, Message, Settled, Sink, Site, Source
-from penstock.errors import Unavailable
+from penstock.errors import PenstockError, Unavailable
 from penstock.pipeline.again import LetterBatch
+from penstock.pipeline.claim import Claim
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters import Failure, Letter, Letters
@@ -70,6 +71,7 @@ class Replay:
         self._stopping = asyncio.Event()
         self._settling = asyncio.Lock()
         self._letters: Letters
+        self._claim: Claim
 
     async def run(self) -> None:
         """Until every letter has finished or failed again, or `stop` is called.
@@ -97,9 +99,23 @@ class Replay:
         # What was set aside belongs to the pipeline that runs.
         engine.spilling = False
         self._letters = engine.letters
+        self._claim = Claim(engine.store, f"{self._letters.stream}:replay")
         engine.letters = Replayed(engine.letters, self.scope)
         with self.bar:
             await self._serve(engine)
+
+    async def begin(self) -> None:
+        """Begin, unless another process replays letters of this pipeline: then raises `PenstockError`."""
+        other = await self._claim.take()
+        if other:
+            raise PenstockError(f"letters of {self.graph.name} are being replayed already, on {other}")
+
+    async def end(self) -> None:
+        """Settle what has ended. Raises `Unavailable` in an outage."""
+        try:
+            await self.settle()
+        finally:
+            await self._claim.release()
 
     def stop(self) -> None:
         """Begin no other letter; those that have begun are finished."""
@@ -260,7 +276,8 @@ class LetterSource:
         self.waiting = waiting
 
     async def open(self) -> None:
-        """Nothing to connect to: the letters are here."""
+        """Nothing to connect to: the letters are here. Raises `PenstockError` where they are being replayed already."""
+        await self.replay.begin()
 
     async def receive(self) -> Sequence[Batch]:
         return await self.replay.some(self.waiting)
@@ -273,7 +290,7 @@ class LetterSource:
 
     async def close(self) -> None:
         self.stop()
-        await self.confirm()
+        await self.replay.end()
 
     def lag(self) -> int | None:
         return len(self.waiting)

@@ -12,14 +12,16 @@ import msgspec
 import pytest
 
 from penstock import Pipeline, Reject, Retries, Stream, Undeliverable, merge
-from penstock.connectors import Message, Settings, Site
+from penstock.connectors import Endpoint, Message, Settings, Site
 from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.redis import Redis as Streams
 from penstock.connectors.topics import Topics
+from penstock.errors import PenstockError
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.letters import Letter, Letters
 from penstock.pipeline.replay import Replay
 from penstock.stages import state
-from tests.pipeline.doubles import Memory, bench, scripted
+from tests.pipeline.doubles import Bench, Memory, bench, scripted
 from tests.pipeline.process import Running, run
 from tests.servers import Redis
 
@@ -69,13 +71,19 @@ class Flow:
     async def letters(self) -> list[Letter]:
         return [letter for _, letter in await Letters(self.store, "steps").read(count=1000)]
 
-    async def replay(self, *, rate: float = 0.0, during: Callable[[Replay], Any] | None = None) -> Replay:
+    async def replay(
+        self,
+        *,
+        rate: float = 0.0,
+        during: Callable[[Replay], Any] | None = None,
+        stand_in: Callable[[Endpoint], Endpoint] = lambda endpoint: endpoint,
+    ) -> Replay:
         """Replay every letter there is."""
         site = Site(Settings({}), pipeline="steps")
         site.share("memory", lambda: self.topics)
         graph = self.made.build()
         replay = Replay(graph, await self.letters(), rate=rate)
-        engine = Engine(graph, site, self.store, endpoint=replay.endpoint(lambda endpoint: endpoint))
+        engine = Engine(graph, site, self.store, endpoint=replay.endpoint(stand_in))
         if during is not None:
             during(replay)
         async with asyncio.timeout(20):
@@ -392,6 +400,23 @@ def test_from_poison_to_action(tmp_path: Path) -> None:
         assert ids == ["o0", "o1", "o2", "o3", "o4", "o9"]
 
 
+async def test_one_replay_of_a_pipeline_at_a_time() -> None:
+    flow = Flow()
+    flow.stream.transform(flow.fails("check")).act(same, to=Memory("out"))
+    flow.broken = {"check"}
+    await flow.run(*(Step(number, "k", "check") for number in range(3)))
+    flow.broken.clear()
+    slow = asyncio.ensure_future(flow.replay(rate=0.001))
+    while not flow.sent():
+        await asyncio.sleep(0)
+    with pytest.raises(PenstockError, match="are being replayed already, on "):
+        await flow.replay()
+    slow.cancel()
+    await asyncio.gather(slow, return_exceptions=True)
+    assert (await flow.replay()).done == 2, "whoever was interrupted leaves no claim"
+    assert flow.sent() == ["0/same", "1/same", "2/same"]
+
+
 # -- state -----------------------------------------------------------------------------------------------------------
 
 
@@ -429,3 +454,34 @@ async def test_a_replay_makes_the_updates_that_were_not_made_and_no_other(form: 
     assert (replay.done, replay.again) == (1, 0)
     assert [await counted(flow, stage) for stage in ("before", "beside", "after")] == [3, 3, 3]
     assert sorted(flow.sent()) == ["1/one", "1/two", "2/one", "2/two", "3/one", "3/two"]
+
+
+async def test_on_both_sides_of_a_topic() -> None:
+    """What failed before a `through` is replayed into its topic; what failed after it, from there on."""
+    flow = Flow()
+    near = flow.stream.transform(flow.fails("near"))
+    near.through(Streams("mid"), key="id").transform(flow.fails("far")).act(same, to=Memory("out"))
+    mapped = {"redis:mid": Memory("mid", partitions=4)}
+
+    def stand_in(endpoint: Endpoint) -> Endpoint:
+        return mapped.get(endpoint.address, endpoint)
+
+    async def live(records: int) -> None:
+        site = Site(Settings({}), pipeline="steps")
+        flow.topics = site.share("memory", lambda: flow.topics)
+        b = Bench(Engine(flow.made.build(), site, flow.store, endpoint=stand_in), flow.topics, site)
+        async with b:
+            await b.until(lambda: b.confirmed("in") == 3 and b.confirmed("mid") == records)
+
+    flow.topics.topic("in").extend(
+        [msgspec.json.encode(step) for step in (Step(1, "k", "near"), Step(2, "k", "far"), Step(3, "k"))]
+    )
+    flow.broken = {"near", "far"}
+    await live(2)
+    letters = await flow.letters()
+    assert [(letter.stage, letter.event) for letter in letters] == [("near", "1"), ("far", "2")]
+    flow.broken.clear()
+    assert (await flow.replay(stand_in=stand_in)).done == 2
+    assert flow.sent() == ["3/same", "2/same"]
+    await live(3)
+    assert flow.sent() == ["3/same", "2/same", "1/same"]
