@@ -97,6 +97,15 @@ class Feed:
         """Set a record aside behind its key; it is admitted again when the key is released."""
         self.wait(key, (batch, index, None, key))
 
+    def follow(self, key: Any, rows: deque[Row] | None) -> None:
+        """Let rows wait behind their key again, which is in flight once more, and may have been set aside meanwhile."""
+        if self.table[key] is None:
+            self.table[key] = rows
+        elif rows:
+            self.parked -= len(rows)
+            for row in rows:
+                self.wait(key, row)
+
     def release(self, key: Any, waiters: deque[Row]) -> None:
         """Let the next row of this key run; the others go on waiting behind it."""
         self.ready.append(waiters.popleft())

@@ -307,7 +307,7 @@ class Lane:
             rest = feed.table.pop(key, None)
             self.program.run(batch, index, index + 1)
             if key in feed.table:
-                feed.table[key] = rest
+                feed.follow(key, rest)
             elif rest:
                 feed.release(key, rest)
             elif rest is not None and feed.aside is not None:
