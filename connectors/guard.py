@@ -20,7 +20,10 @@ version is still the one that it decided upon (`Swap`). Where somebody else was 
 anew. So the store's part is one small step whatever the state is, and an update needs no reading where one process
 changes a key again and again, as it does where the state's key is the order's.
 
-A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Entries below
+A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Where the origin
+has a watermark (`penstock.connectors.watermark`), it does not pass that either: the store denies a swap in which it
+would, for it may have lost since what the asking process knows to be finished. Who is denied asks again without raising
+the floor. Entries below
 their floor are cleared up when there are twice as many fields as after the last time, so that each costs the same
 however many there are. The floor of an origin that was not seen for `IDLE` seconds goes, and its entries with it;
 entries by id go after the stage's own horizon. All times are the store's.
@@ -50,8 +53,17 @@ SLACK = 16
 VALUE, VERSION = b"=", b"+"
 
 
+class Floor(NamedTuple):
+    """A floor that rises: to this place of this origin, whose watermark is in the hash `watermarks`."""
+
+    watermarks: str
+    origin: str
+    place: str
+
+
 class Swap(NamedTuple):
-    """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`.
+    """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`, and if the
+    watermark of `floor` is not below it.
 
     An `expected` version that is empty means that there is no version yet. Without fields it only asks.
     """
@@ -60,6 +72,7 @@ class Swap(NamedTuple):
     expected: bytes
     fields: Mapping[bytes, bytes]
     gone: Sequence[bytes] = ()
+    floor: Floor | None = None
 
 
 class Cell:
@@ -115,6 +128,7 @@ class Cell:
         fields = self.fields
         expected = fields.get(VERSION, b"")
         changed = {VALUE: value, VERSION: version}
+        rises: Floor | None = None
         if mark.origin:
             changed[mark.entry] = value
             bound, floor = _bound(mark.origin), mark.floor.encode()
@@ -124,12 +138,14 @@ class Cell:
                 floor = max(floor, was)
             if known is None or floor != was or now - int(last) > OFTEN:
                 changed[bound] = b"%b %d" % (floor, now)
+                if mark.watermarks and mark.floor and floor == mark.floor.encode():
+                    rises = Floor(mark.watermarks, mark.origin, mark.floor)
         else:
             changed[mark.entry] = b"%010d%b" % (now, value)
         fields.update(changed)
         if len(fields) < 2 * self._cleared + SLACK:
-            return Swap(self.key, expected, changed)
-        return Swap(self.key, expected, changed, self._clear(now, horizon))
+            return Swap(self.key, expected, changed, floor=rises)
+        return Swap(self.key, expected, changed, self._clear(now, horizon), rises)
 
     def check(self) -> Swap:
         """Ask whether the store has what stands here."""

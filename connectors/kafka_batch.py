@@ -181,6 +181,12 @@ class Progress:
         for batch in self.batches:
             batch.fenced = True
 
+    def forget(self) -> None:
+        """Have it come again: the engine starts no more of it, and nothing of it is committed."""
+        self.fence()
+        self.batches.clear()
+        self.next, self.end = None, 0
+
     def running(self) -> int:
         """How many records were started and are not finished."""
         return sum(batch.owed.count(1, 0, batch.taken) for batch in self.batches)

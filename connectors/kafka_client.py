@@ -7,7 +7,7 @@ confluent-kafka) and reports to a `Listener` from whatever thread it likes. A pr
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -61,6 +61,12 @@ class Fenced(Broken):
 
 class Listener(Protocol):
     """Who a consumer reports to. Every method may be called from any thread and returns at once."""
+
+    def begin(
+        self, topic_id: str, commits: Mapping[int, tuple[int, str | None]]
+    ) -> Future[Mapping[int, tuple[int, str | None]]]:
+        """These partitions come, with these commits. The answer: where to begin instead, each no further than that."""
+        ...
 
     def assigned(self, topic_id: str, partitions: Sequence[int]) -> None:
         """These partitions are ours now, and their records may follow."""

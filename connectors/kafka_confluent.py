@@ -323,9 +323,12 @@ class ConfluentConsumer:
         except ck.KafkaException as error:
             # To begin without knowing what is finished would do it again.
             raise Broken(f"the group does not tell what is committed: {error.args[0].str()}") from None
-        anew = self.starts.resolve(self.topic_id, commits)
+        begun = self.listener.begin(self.topic_id, commits).result()
+        anew = self.starts.resolve(self.topic_id, begun)
         for each in partitions:
             each.offset = ck.OFFSET_BEGINNING if each.partition in anew else ck.OFFSET_STORED
+            if each.offset == ck.OFFSET_STORED and begun.get(each.partition) != commits.get(each.partition):
+                each.offset = begun[each.partition][0]
         consumer.incremental_assign(partitions)
         self.listener.assigned(self.topic_id, [each.partition for each in partitions])
 

@@ -76,6 +76,7 @@ class Poller:
         self._taken = 0
         self._held = False
         self._failing = False
+        self._restart = ""
         self._wide: set[int] = set()
 
     # -- called on the loop --------------------------------------------------------------------------------------
@@ -98,6 +99,10 @@ class Poller:
     def commit(self, commits: Commits) -> None:
         """Have this committed soon."""
         self._commits.append(commits)
+
+    def restart(self, why: str) -> None:
+        """Have the consumer made anew, and so begin again where its partitions should."""
+        self._restart = why
 
     def hold(self) -> None:
         """Hand over nothing more."""
@@ -156,6 +161,10 @@ class Poller:
 
     def _attend(self) -> None:
         """What is done between polls."""
+        if self._restart:
+            why, self._restart = self._restart, ""
+            self._commits.clear()
+            raise Broken(why)
         while self._commits:
             commits = self._commits.popleft()
             try:

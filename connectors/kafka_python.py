@@ -6,9 +6,10 @@ import logging
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from operator import attrgetter
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
@@ -19,6 +20,8 @@ from penstock.connectors.kafka_start import Starts
 from penstock.errors import Unavailable
 
 log = logging.getLogger("penstock.kafka")
+
+T = TypeVar("T")
 
 PROBE = 2.0
 """Seconds without a record after which a broker is asked whether it is there."""
@@ -297,27 +300,34 @@ class PythonConsumer:
         """Runs on the client's own loop, before it asks where to begin."""
         found = await self._consumer._coordinator.fetch_committed_offsets_async(set(places))
         commits = {place.partition: (commit.offset, commit.metadata) for place, commit in found.items()}
-        for number in self.starts.resolve(self.topic_id, commits):
+        begun = await self._answered(self.listener.begin(self.topic_id, commits))
+        for number, (offset, _) in begun.items():
+            if offset != commits[number][0]:
+                self._consumer.seek(self._place(self.subscription.topic, number), offset)
+        for number in self.starts.resolve(self.topic_id, begun):
             self._consumer.seek_to_beginning(self._place(self.subscription.topic, number))
         self.listener.assigned(self.topic_id, [place.partition for place in places])
 
     async def revoked(self, places: Iterable[Any]) -> None:
         """Runs on the client's own loop, which must go on beating meanwhile: nothing here may block."""
-        consumer, net = self._consumer, self._net
-        drained = library("kafka.future").Future()
-
-        def finish() -> None:
-            drained.success(None)
-
-        answer = self.listener.revoked([place.partition for place in places])
-        answer.add_done_callback(lambda _: net.call_soon_threadsafe(finish))
-        await drained
-        commits = answer.result()
+        consumer = self._consumer
+        commits = await self._answered(self.listener.revoked([place.partition for place in places]))
         if commits:
             try:
                 await consumer.commit_async(self._offsets(commits))
             except Exception as error:  # whatever it is, the partitions go, and their records come again
                 log.warning("the last commit of %s failed: %s", sorted(commits), error)
+
+    async def _answered(self, answer: Future[T]) -> T:
+        """The listener's answer, awaited on the client's loop."""
+        net, answered = self._net, library("kafka.future").Future()
+
+        def finish() -> None:
+            answered.success(None)
+
+        answer.add_done_callback(lambda _: net.call_soon_threadsafe(finish))
+        await answered
+        return answer.result()
 
     def lost(self, places: Iterable[Any]) -> None:
         self.listener.lost([place.partition for place in places])

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch, Progress
 from penstock.connectors.kafka_client import Consumer, Listener
 from penstock.connectors.kafka_poller import Poller
+from penstock.connectors.kafka_watermark import Begun, Marked
+from penstock.connectors.watermark import Watermarks
 from penstock.errors import Unavailable
 
 log = logging.getLogger("penstock.kafka")
@@ -33,9 +36,12 @@ class KafkaSource:
     def __init__(self, name: str, make: Callable[[Listener], Consumer], *, interval: float, drain: float) -> None:
         self.name = name
         self.make = make
+        self._topic = name.partition(":")[2]
+        self._identity = ""
         self.interval = interval
         self.drain = drain
         self.problem: str | None = None
+        self.watermarks: Watermarks | None = None
         self.arrived: deque[tuple[Progress, KafkaBatch]] = deque()
         self._owned: dict[int, Progress] = {}
         self._poller: Poller | None = None
@@ -43,6 +49,8 @@ class KafkaSource:
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._committing: asyncio.Future[Exception | None] | None = None
+        self._marked: Marked | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._signalled = False
         self._stopped = False
         self._leaving = False
@@ -51,6 +59,9 @@ class KafkaSource:
 
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
+        if self.watermarks is not None and self._marked is None:
+            self._marked = Marked(self.watermarks, self._topic)
+            self.watermarks.watch(self.rewind)
         self._poller = Poller(self.make(self), self._owned, self, self._loop)
         try:
             await self._poller.open()
@@ -157,8 +168,35 @@ class KafkaSource:
         assert self._loop is not None
         assert self._poller is not None
         self._committing = future = self._loop.create_future()
-        self._poller.commit(commits)
+        if self._marked is None:
+            self._poller.commit(commits)
+        else:
+            self._start(self._keep(self._marked, commits, self._marked.watermarks.server))
         return future
+
+    async def _keep(self, marked: Marked, commits: Commits, server: str) -> None:
+        """Have the store know first what is committed then."""
+        try:
+            kept = await marked.keep(commits, self._identity, server)
+        except Unavailable as error:
+            self._end_commit({}, error)
+            return
+        if kept and self._poller is not None:
+            self._poller.commit(commits)
+        else:
+            self._end_commit({}, None)
+
+    def rewind(self) -> None:
+        """The store may have lost the last it was told: begin again, at the watermarks. Nothing more is committed."""
+        _forget(self._owned.values())
+        if self._poller is not None:
+            self._poller.restart("the store may have lost something")
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _end_commit(self, commits: Commits, error: Exception | None) -> None:
         if error is None:
@@ -174,10 +212,18 @@ class KafkaSource:
 
     # -- the listener: called from the client's threads ----------------------------------------------------------
 
+    def begin(self, topic_id: str, commits: Begun) -> Future[Begun]:
+        answer: Future[Begun] = Future()
+        if self._marked is None:
+            answer.set_result(commits)
+        elif not self._call(self._begin, self._marked, topic_id, commits, answer):
+            answer.set_exception(Unavailable("kafka", "stopped"))
+        return answer
+
     def assigned(self, topic_id: str, partitions: Sequence[int]) -> None:
-        topic = self.name.partition(":")[2]
+        self._identity = topic_id
         for number in partitions:
-            self._owned[number] = Progress(Partition(topic, number, topic_id))
+            self._owned[number] = Progress(Partition(self._topic, number, topic_id))
         log.info("%s: partitions %s are ours", self.name, sorted(partitions))
 
     def revoked(self, partitions: Sequence[int]) -> Future[Commits]:
@@ -185,7 +231,7 @@ class KafkaSource:
         leaving = [progress for number in partitions if (progress := self._owned.pop(number, None))]
         log.info("%s: partitions %s leave", self.name, sorted(partitions))
         if not self._call(self._revoke, leaving, answer):
-            answer.set_result(_due(leaving))
+            answer.set_result(_due(leaving) if self._marked is None else {})
         return answer
 
     def lost(self, partitions: Sequence[int]) -> None:
@@ -229,6 +275,18 @@ class KafkaSource:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
+    def _begin(self, marked: Marked, topic_id: str, commits: Begun, answer: Future[Begun]) -> None:
+        self._start(marked.begin(commits, topic_id, answer, lambda: self._leaving))
+
+    async def _leave(self, marked: Marked, commits: Commits, server: str, answer: Future[Commits]) -> None:
+        """The last commit of partitions that leave, unless the store cannot be told of it: then it comes again."""
+        try:
+            kept = await marked.keep(commits, self._identity, server)
+        except Unavailable as error:
+            log.warning("%s: %s leave without their last commit: %s", self.name, sorted(commits), error)
+            kept = False
+        answer.set_result(commits if kept else {})
+
     def _revoke(self, leaving: list[Progress], answer: Future[Commits]) -> None:
         """Start nothing more of these, and answer when what runs has finished, or has been given long enough."""
         assert self._loop is not None
@@ -236,8 +294,16 @@ class KafkaSource:
 
         def finish() -> None:
             limit.cancel()
-            if not answer.done():
-                answer.set_result(_due(leaving))
+            commits = _due(leaving)
+            if answer.done() or done:
+                return
+            done.append(True)
+            if self._marked is None or not commits:
+                answer.set_result(commits)
+            else:
+                self._start(self._leave(self._marked, commits, self._marked.watermarks.server, answer))
+
+        done: list[bool] = []
 
         def look(_: Batch) -> None:
             if not any(progress.running() for progress in leaving):
@@ -250,6 +316,11 @@ class KafkaSource:
         for progress in leaving:
             for batch in progress.batches:
                 batch.changed = look
+
+
+def _forget(owned: Iterable[Progress]) -> None:
+    for progress in tuple(owned):
+        progress.forget()
 
 
 def _fence(leaving: Iterable[Progress]) -> None:

@@ -15,6 +15,8 @@ class Mark:
     - `floor`: a place of the origin below which everything has been confirmed, so that the guard may forget it. It must
       not be above the place of any event that is still to come, so records that were set aside (spilled) and count as
       confirmed come back under an origin of their own.
+    - `watermarks`: the key of the watermarks in the same store, where the origin has one: the floor does not pass it. A
+      store that has lost something does not know what the floor stands for.
     - `entry`: all of that as the name under which a guard keeps what the event got.
     - `results`: what the event's updates came to, packed, by stage and path (`Batch.updates`). A stage takes what is
       there instead of updating, and adds what it has done: a dead letter carries this to its replay.
@@ -23,7 +25,7 @@ class Mark:
     Mark('payments/3', '0000000000000000042', path='.1', floor='', id='')
     """
 
-    __slots__ = ("entry", "floor", "id", "origin", "path", "place", "results")
+    __slots__ = ("entry", "floor", "id", "origin", "path", "place", "results", "watermarks")
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class Mark:
         path: str = "",
         floor: str = "",
         id: str = "",
+        watermarks: str = "",
         results: dict[str, bytes] | None = None,
     ) -> None:
         self.origin = origin
@@ -40,6 +43,7 @@ class Mark:
         self.path = path
         self.floor = floor
         self.id = id
+        self.watermarks = watermarks
         self.results: dict[str, bytes] = {} if results is None else results
         self.entry = (f"@{origin} {place}{path}" if origin else f"#{id} {path}").encode()
 

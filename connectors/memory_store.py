@@ -29,6 +29,7 @@ class MemoryStore:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.problem: str | None = None
+        self.server = "memory"
         self._clock = clock
         self._keys: dict[str, bytes | dict[bytes, bytes] | Log] = {}
         self._expiry: dict[str, float] = {}
@@ -94,6 +95,11 @@ class MemoryStore:
         elif values:
             raise _wrong(key)
 
+    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
+        if server == self.server and values:
+            await self.write_hash(key, values)
+        return self.server
+
     async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
         return [self._swap(swap) for swap in swaps]
 
@@ -103,6 +109,11 @@ class MemoryStore:
             kept = {}
         if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected:
             return False
+        if swap.floor is not None:
+            marks = self._get(swap.floor.watermarks)
+            mark = marks.get(swap.floor.origin.encode(), b"") if isinstance(marks, dict) else b""
+            if mark.partition(b" ")[0] < swap.floor.place.encode():
+                return False
         kept.update(swap.fields)
         for name in swap.gone:
             kept.pop(name, None)

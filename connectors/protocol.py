@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from penstock.connectors.batch import Batch
 from penstock.connectors.breaker import Watcher
@@ -11,6 +11,9 @@ from penstock.connectors.durability import Durability
 from penstock.connectors.event import Message
 from penstock.connectors.guard import Swap
 from penstock.connectors.site import Site
+
+if TYPE_CHECKING:
+    from penstock.connectors.watermark import Watermarks
 
 Settled: TypeAlias = Callable[[Sequence[Message], BaseException | None], None]
 """How a sink reports on the loop: these messages are confirmed (None), or ended with this exception."""
@@ -50,6 +53,15 @@ class Source(Protocol):
     def lag(self) -> int | None:
         """Records that wait at the origin, where that is known."""
         ...
+
+
+@runtime_checkable
+class Rewindable(Protocol):
+    """A source that can go back to what it has confirmed: given `watermarks` before it is opened, it confirms nothing
+    without them, and begins no further than they say.
+    """
+
+    watermarks: Watermarks | None
 
 
 @runtime_checkable
@@ -176,6 +188,13 @@ class Store(Protocol):
 
     def write_hash(self, key: str, values: Mapping[str, bytes | str | int | float]) -> Awaitable[None]:
         """Set fields of a hash. Idempotent."""
+        ...
+
+    def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> Awaitable[str]:
+        """Set fields of a hash if the server process is still the one called `server`; what the one there is called.
+
+        A process that was restarted, or another in its place, has another name. Idempotent.
+        """
         ...
 
     def swap(self, swaps: Sequence[Swap]) -> Awaitable[list[bool]]:

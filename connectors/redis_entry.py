@@ -90,11 +90,11 @@ class StreamBatch(Batch):
         return f"{where.topic or where.name}/{where.number}"
 
     def place(self, index: int) -> str:
-        return _place(self.entries[index][0])
+        return place_of(self.entries[index][0])
 
     def floor(self) -> str:
         """The place after the confirmed position, which is itself confirmed."""
-        return _place(self.confirmed(), after=1) if self.confirmed is not None else ""
+        return place_of(self.confirmed(), after=1) if self.confirmed is not None else ""
 
     def event(self, index: int) -> Event:
         id, flat = self.entries[index]
@@ -116,10 +116,10 @@ class StreamBatch(Batch):
         )
 
 
-def _place(id: bytes, after: int = 0) -> str:
+def place_of(id: bytes, after: int = 0) -> str:
     """An entry's id, both of whose numbers may have twenty digits, at a fixed width.
 
-    >>> _place(b"1714564800250-3", after=1)
+    >>> place_of(b"1714564800250-3", after=1)
     '00000001714564800250-00000000000000000004'
     """
     milliseconds, _, number = id.partition(b"-")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, TypeAlias
 
 from penstock.connectors import holder
 from penstock.connectors import redis_scripts as scripts
@@ -14,6 +14,9 @@ from penstock.connectors.redis_entry import StreamBatch, stream_key
 from penstock.connectors.redis_partition import Holding
 from penstock.connectors.reply import ReplyError
 from penstock.errors import ConfigError
+
+Due: TypeAlias = tuple[Holding, bytes, int]
+"""A partition, the position to confirm in it, and how many entries lie up to there."""
 
 LEASE = 5.0
 """Seconds that a partition stays with a process that no longer answers."""
@@ -75,9 +78,8 @@ class Group:
         identity = f"{self.connection.name}:{self.stream}"
         return Holding(Partition(self.stream, number, identity), keys[0], lease, position, int(count), self.make)
 
-    async def confirm(self, held: Collection[Holding]) -> None:
-        """Move the group's position in each partition over what is finished."""
-        due = [(holding, position, holding.passed()) for holding in held if (position := holding.due()) is not None]
+    async def confirm(self, due: Sequence[Due]) -> None:
+        """Move the group's position in these partitions."""
         if not due:
             return
         packed = b"".join(
@@ -127,3 +129,8 @@ async def check_partitions(connection: Connection, stream: str, partitions: int)
             f"redis:{stream} has {int(replies[1])} partitions and is declared with {partitions}: "
             f"write partitions={int(replies[1])}, or use another name"
         )
+
+
+def due(held: Iterable[Holding]) -> list[Due]:
+    """What of these partitions is finished and not confirmed."""
+    return [(holding, position, holding.passed()) for holding in held if (position := holding.due()) is not None]

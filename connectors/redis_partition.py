@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.redis_entry import Entry, StreamBatch
+from penstock.connectors.redis_entry import Entry, StreamBatch, place_of
 
 
 class Holding:
@@ -86,6 +86,29 @@ class Holding:
         for batch in self.batches:
             batch.fenced = True
 
+    def forget(self) -> None:
+        """Have it come again: the engine starts no more of it, and nothing of it is confirmed."""
+        self.fence()
+        self.batches.clear()
+        self.position = self.confirmed
+
+    def begin(self, watermark: str) -> Holding:
+        """The same partition under the same lease, from what is confirmed or from the watermark, if that is older."""
+        marked = watermark.partition(" ")[2].encode()
+        position = min(self.confirmed, marked or self.confirmed, key=place_of)
+        fresh = position == self.confirmed and self.read == self.confirmed
+        return self if fresh else Holding(self.partition, self.key, self.lease, position, -1)
+
+    @property
+    def origin(self) -> str:
+        """As its batches have it."""
+        return f"{self.partition.topic}/{self.partition.number}"
+
     def running(self) -> int:
         """How many records were started and are not finished."""
         return sum(batch.owed.count(1, 0, batch.taken) for batch in self.batches)
+
+
+def watermark_of(position: bytes) -> str:
+    """The watermark for a position: the place after it, and the position itself to begin from."""
+    return f"{place_of(position, after=1)} {position.decode()}"

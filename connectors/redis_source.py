@@ -12,8 +12,9 @@ from penstock.connectors.batch import Batch
 from penstock.connectors.command import pack
 from penstock.connectors.connection import Connection
 from penstock.connectors.redis_entry import StreamBatch
-from penstock.connectors.redis_group import Group
-from penstock.connectors.redis_partition import Holding
+from penstock.connectors.redis_group import Group, due
+from penstock.connectors.redis_partition import Holding, watermark_of
+from penstock.connectors.watermark import Watermarks
 from penstock.errors import Unavailable
 
 log = logging.getLogger("penstock.redis")
@@ -69,6 +70,8 @@ class RedisSource:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
         self._trouble: str | None = None
+        self.watermarks: Watermarks | None = None
+        self._watched = False
 
     @property
     def problem(self) -> str | None:
@@ -78,6 +81,9 @@ class RedisSource:
         await self._connection.open()
         await self._reader.open()
         await self._group.found()
+        if self.watermarks is not None and not self._watched:
+            self.watermarks.watch(self.rewind)
+            self._watched = True
         await self._beat()
         for work in (self._read, self._live, self._settle):
             self._start(self._ever(work))
@@ -102,7 +108,34 @@ class RedisSource:
 
     async def confirm(self) -> None:
         async with self._confirming:
-            await self._group.confirm(self._held.values())
+            finished = due(self._held.values())
+            if self.watermarks is not None and finished:
+                # The store knows first: what it should lose of this must be known to come again.
+                places = {holding.origin: watermark_of(position) for holding, position, _ in finished}
+                if not await self.watermarks.keep(places, self.watermarks.server):
+                    return
+            await self._group.confirm(finished)
+
+    def rewind(self) -> None:
+        """The store may have lost the last it was told: begin again, at the watermarks. Nothing more is confirmed."""
+        held = list(self._held.values())
+        for holding in held:
+            holding.forget()
+        self._start(self._begin(held))
+
+    async def _begin(self, held: Sequence[Holding]) -> None:
+        """Put these partitions back to where they should begin, however long the store is away."""
+        assert self.watermarks is not None
+        while True:
+            try:
+                found = await self.watermarks.read([holding.origin for holding in held])
+                break
+            except Unavailable:
+                await asyncio.sleep(PAUSE)
+        for holding, watermark in zip(held, found, strict=True):
+            if self._held.get(holding.partition.number) is holding:
+                self._held[holding.partition.number] = again = holding.begin(watermark)
+                log.info("%s: partition %s begins at %s", self.name, again.partition, again.position.decode())
 
     async def close(self) -> None:
         self.stop()
@@ -130,17 +163,17 @@ class RedisSource:
     async def _read(self) -> None:
         """Read once into `arrived`, when what was there has been taken."""
         await self._taken.wait()
-        due = [holding for holding in self._held.values() if not holding.fenced and holding.unfinished() < SPAN]
-        if not due:
+        open_ = [holding for holding in self._held.values() if not holding.fenced and holding.unfinished() < SPAN]
+        if not open_:
             await asyncio.sleep(PAUSE)
             return
-        keys, places = [holding.key for holding in due], [holding.read for holding in due]
+        keys, places = [holding.key for holding in open_], [holding.read for holding in open_]
         command = pack("XREAD", "COUNT", MOST, "BLOCK", BLOCK, "STREAMS", *keys, *places)
         [reply] = await self._reader.ask(command, again=True)
         if reply is None:
             return
         now = asyncio.get_running_loop().time()
-        for holding in due:
+        for holding in open_:
             entries = reply.get(holding.key.encode())
             if entries and not holding.fenced:
                 self._arrived.append((holding, holding.add(entries, now)))
@@ -173,6 +206,10 @@ class RedisSource:
         for number in self._group.turn(members):
             if len(kept) < share and number not in self._held:
                 taken = await self._group.acquire(number)
+                if taken is not None and self.watermarks is not None:
+                    # Where it fails, the lease runs out by itself.
+                    [watermark] = await self.watermarks.read([taken.origin])
+                    taken = taken.begin(watermark)
                 if taken is not None:
                     log.info("%s: partition %s is ours from %s", self.name, taken.partition, taken.position.decode())
                     self._held[number] = taken

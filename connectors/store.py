@@ -29,28 +29,39 @@ return place
 """Appends an entry under an id unless the id is known, in one step of the server; the place either way."""
 
 SWAP = """\
-local done, at = {}, 1
-for i = 1, #KEYS do
-  local fields, gone = 2 * tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
+local done, at, marks = {}, 2, KEYS[ARGV[1] + 1]
+for i = 1, tonumber(ARGV[1]) do
+  local fields, gone, floor = 2 * tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
   local version = redis.pcall('HGET', KEYS[i], '+')
-  if type(version) == 'table' or (version or '') ~= ARGV[at] then
-    done[i] = 0
-  else
-    done[i] = 1
-    local first, last = at + 3 + fields, at + 2 + fields + gone
-    if fields > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 3, first - 1)) end
+  local fine = type(version) ~= 'table' and (version or '') == ARGV[at]
+  if fine and floor ~= '' then
+    local place, origin = string.match(floor, '^(%S+) (.*)$')
+    local mark = redis.call('HGET', marks, origin)
+    fine = mark and string.match(mark, '^%S*') >= place
+  end
+  if fine then
+    local first, last = at + 4 + fields, at + 3 + fields + gone
+    if fields > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 4, first - 1)) end
     for j = first, last, 1000 do redis.call('HDEL', KEYS[i], unpack(ARGV, j, math.min(j + 999, last))) end
   end
-  at = at + 3 + fields + gone
+  done[i] = fine and 1 or 0
+  at = at + 4 + fields + gone
 end
 return done
 """
-"""Changes hashes, each if its version is the expected one; for each whether it was."""
+"""Changes hashes, each if its version is the expected one and its floor not above the watermark; for each whether."""
 
 TOGETHER = 250
 """Hashes that one script changes at most: while it runs, the server does nothing else."""
 
 _SWAP = sha1(SWAP.encode(), usedforsecurity=False).hexdigest()
+
+WRITE_ON = """\
+local server = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+if server == ARGV[1] and ARGV[2] then redis.call('HSET', KEYS[1], unpack(ARGV, 2)) end
+return server
+"""
+"""Sets fields of a hash if the server's run id is the expected one; the run id."""
 
 _MAP = Prepared(("HGETALL",))
 
@@ -58,9 +69,9 @@ _MAP = Prepared(("HGETALL",))
 class RedisStore:
     """`Store` on the server that `PENSTOCK_STORE` names. Keys are used as they are given.
 
-    Reads, `write`, `settle`, `write_hash`, `swap`, `delete` and appends with an `id` are sent again when their reply
-    is lost, for doing them twice is doing them once; an append without one then raises `Unavailable`, its outcome
-    unknown.
+    Reads, `write`, `settle`, `write_hash`, `write_on`, `swap`, `delete` and appends with an `id` are sent again when
+    their reply is lost, for doing them twice is doing them once; an append without one then raises `Unavailable`, its
+    outcome unknown.
 
     An append with an `id` is one script: the hash `{stream}:ids` (that name with its braces, so that a cluster keeps
     both keys together) holds the place of each id; an id that is there is not appended again. What `amend` puts in the
@@ -139,6 +150,10 @@ class RedisStore:
         if values:
             await self.connection.ask(pack("HSET", key, *_flat(values)), again=True)
 
+    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
+        [found] = await self.connection.ask(pack("EVAL", WRITE_ON, 1, key, server, *_flat(values)), again=True)
+        return cast(bytes, found).decode()
+
     async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
         if not swaps:
             return []
@@ -211,12 +226,19 @@ def _hash(fields: tuple[str, ...]) -> Prepared:
 
 
 def _swapping(swaps: Sequence[Swap]) -> bytes:
-    arguments: list[Argument] = []
-    for _, expected, fields, gone in swaps:
-        arguments += (expected, len(fields), len(gone))
+    arguments: list[Argument] = [len(swaps)]
+    keys = [swap.key for swap in swaps]
+    marks = ""
+    for _, expected, fields, gone, floor in swaps:
+        bound = ""
+        if floor is not None:
+            marks, bound = floor.watermarks, f"{floor.place} {floor.origin}"
+        arguments += (expected, len(fields), len(gone), bound)
         arguments.extend(chain.from_iterable(fields.items()))
         arguments += gone
-    return pack("EVALSHA", _SWAP, len(swaps), *[swap.key for swap in swaps], *arguments)
+    if marks:
+        keys.append(marks)
+    return pack("EVALSHA", _SWAP, len(keys), *keys, *arguments)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
-from penstock.connectors.protocol import Watched
+from penstock.connectors.protocol import Rewindable, Watched
+from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.binding import Binding
 from penstock.pipeline.claims import Claims
 from penstock.pipeline.clock import Clock, SystemClock
@@ -83,6 +84,7 @@ class Engine:
         self.spilling = True
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
+        self.watermarks: Watermarks | None = None
         self._load = models
         self.endpoint = endpoint
         self._exits = AsyncExitStack()
@@ -186,6 +188,8 @@ class Engine:
         await quietly("site", self.site.close)
 
     async def _read(self, lane: Lane, where: str, source: Source) -> None:
+        if self.watermarks is not None and isinstance(source, Rewindable):
+            source.watermarks = self.watermarks
         await self.opening.patiently(where, source.open)
         self.sources[where] = (lane, source)
         self.pumps.append(asyncio.ensure_future(lane.pump(source)))
@@ -194,6 +198,9 @@ class Engine:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
         await compare(self.store, self.site.group, self.graph)
+        if self.graph.updating:
+            self.watermarks = Watermarks(self.store, f"penstock:{self.site.group}:watermarks")
+            await self.watermarks.open()
 
     async def _compare(self) -> None:
         await compare(self.store, self.site.group, self.graph)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.connectors import Batch, Event, Message, Site, Source, Store
 from penstock.connectors.template import names as braces
+from penstock.connectors.watermark import Watermarks
 from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
 from penstock.pipeline.feed import Feed, keys_of
@@ -45,6 +46,7 @@ class Building(Host, Protocol):
     site: Site
     holding: bool
     spilling: bool
+    watermarks: Watermarks | None
 
     def shut(self, lane: Lane) -> bool: ...
     def relieved(self) -> None: ...
@@ -100,7 +102,7 @@ class Lane:
             "failed": self.trouble.failed,
             "fatal": fatal,
             "gather": asyncio.gather,
-            "mark": Marks(self.source, self._declared, self._floor),
+            "mark": Marks(self.source, self._declared, self.engine.watermarks, self._floor),
             "together": together,
             "key_of": self.key_of,
             "keyless": BadEvent(f"the key field {self.source.key} is null", status=422),

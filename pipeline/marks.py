@@ -7,6 +7,7 @@ from typing import Any
 
 from penstock.connectors import Batch
 from penstock.connectors.mark import Mark
+from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.again import LetterBatch
 from penstock.pipeline.graph import Source
 from penstock.stages.forward import mark_of
@@ -30,10 +31,15 @@ class Marks:
     """
 
     def __init__(
-        self, source: Source, declared: Callable[[Any], str], floor: Callable[[Batch, int], str] | None = None
+        self,
+        source: Source,
+        declared: Callable[[Any], str],
+        watermarks: Watermarks | None = None,
+        floor: Callable[[Batch, int], str] | None = None,
     ) -> None:
         self.source = source
         self.declared = declared
+        self.watermarks = watermarks
         self.floor = floor or (lambda batch, index: batch.floor())
 
     def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...], stage: str) -> Mark:
@@ -47,7 +53,10 @@ class Marks:
             # Its position is that of a copy, of which there may be several.
             return Mark(path=way, id=f"{self.source.stage}#{came}", results=results)
         if origin:
-            return Mark(origin, batch.place(index), path=way, floor=self.floor(batch, index), results=results)
+            marks = self.watermarks
+            bound = marks.key if marks is not None and origin in marks.origins else ""
+            place, floor = batch.place(index), self.floor(batch, index)
+            return Mark(origin, place, path=way, floor=floor, watermarks=bound, results=results)
         return Mark(path=way, id=self._identity(batch, index, payload), results=results)
 
     def _identity(self, batch: Batch, index: int, payload: Any) -> str:

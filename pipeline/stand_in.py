@@ -20,7 +20,9 @@ from penstock.connectors import (
     Site,
     Source,
 )
+from penstock.connectors.protocol import Rewindable
 from penstock.connectors.template import matcher
+from penstock.connectors.watermark import Watermarks
 
 if TYPE_CHECKING:
     from penstock.connectors.redis import Redis
@@ -150,6 +152,15 @@ class TopicSource:
     @property
     def problem(self) -> str | None:
         return self.source.problem
+
+    @property
+    def watermarks(self) -> Watermarks | None:
+        return self.source.watermarks if isinstance(self.source, Rewindable) else None
+
+    @watermarks.setter
+    def watermarks(self, watermarks: Watermarks | None) -> None:
+        if isinstance(self.source, Rewindable):
+            self.source.watermarks = watermarks
 
     async def open(self) -> None:
         await self.source.open()

@@ -10,7 +10,7 @@ import random
 from uuid import uuid4
 
 from penstock.connectors import Store
-from penstock.connectors.guard import VALUE, VERSION, Cell, Swap
+from penstock.connectors.guard import VALUE, VERSION, Cell, Floor, Swap
 from penstock.connectors.mark import Mark
 
 SIZE = 250
@@ -98,6 +98,29 @@ class GuardContract:
         assert len(await kept(store, "guard:5") or {}) == SIZE + 1
         assert await swapped(store, "guard:5", b"v1", {VERSION: b"v2"}, *fields)
         assert await kept(store, "guard:5") == {VERSION: b"v2"}
+
+    async def test_a_floor_does_not_pass_the_watermark(self, store: Store) -> None:
+        await store.delete(["guard:7", "guard:marks"])
+
+        def floor(place: int) -> Floor:
+            return Floor("guard:marks", "payments/0", f"{place:019d}")
+
+        assert await store.swap([Swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4))]) == [False]
+        assert await kept(store, "guard:7") == {}, "there is no watermark"
+        await store.write_hash("guard:marks", {"payments/0": f"{4:019d} and more", "other/0": f"{9:019d}"})
+        swaps = [
+            Swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4)),
+            Swap("guard:7", b"v1", {VERSION: b"v2"}, floor=floor(5)),
+            Swap("guard:7", b"v1", {VERSION: b"v3"}),
+        ]
+        assert await store.swap(swaps) == [True, False, True]
+        assert await kept(store, "guard:7") == {VERSION: b"v3"}
+
+    async def test_a_cell_says_where_its_floor_rises(self, store: Store) -> None:
+        mark = Mark("payments/0", "7", floor="5", watermarks="marks")
+        cell = Cell("guard:8", {})
+        rises = [cell.put(mark, b"1", b"v%d" % number, now=1, horizon=60).floor for number in range(2)]
+        assert rises == [Floor("marks", "payments/0", "5"), None]
 
     async def test_several_writers_at_once(self, store: Store) -> None:
         """Four writers race through the same events: every event counts once, and all hear the same of it."""

@@ -59,6 +59,16 @@ class StoreContract(GuardContract):
         with pytest.raises(ReplyError, match="WRONGTYPE"):
             await store.settle("settled:hash", b"1", 60.0)
 
+    async def test_a_write_to_a_server_that_is_still_the_same(self, store: Store) -> None:
+        await store.delete(["on"])
+        server = await store.write_on("", "on", {"a": "1"})
+        assert server
+        assert await store.read_maps(["on"]) == [{}]
+        assert await store.write_on(server, "on", {"a": "1", "b": b"2"}) == server
+        assert await store.write_on(server, "on", {}) == server
+        assert await store.write_on("another", "on", {"a": "3"}) == server
+        assert await store.read_maps(["on"]) == [{b"a": b"1", b"b": b"2"}]
+
     async def test_numbers_are_kept_exactly(self, store: Store) -> None:
         await store.delete(["exact"])
         numbers = [0.1 + 0.2, 1e300, -0.0, 5e-324, 2**80, -1]
