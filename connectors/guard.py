@@ -21,11 +21,12 @@ anew. So the store's part is one small step whatever the state is, and an update
 changes a key again and again, as it does where the state's key is the order's.
 
 A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Where the origin
-has a watermark (`penstock.connectors.watermark`), it does not pass that either: who decided upon a floor may have
-learned it from a store that has lost since what lies below. Entries below their floor are cleared up when there are
-twice as many fields as after the last time, so that each costs the same however many there are. The floor of an origin
-that was not seen for `IDLE` seconds goes, and its entries with it; entries by id go after the stage's own horizon. All
-times are the store's.
+has a watermark (`penstock.connectors.watermark`), it does not pass that either: the store denies a swap in which it
+would, for it may have lost since what the asking process knows to be finished. Who is denied asks again without raising
+the floor. Entries below
+their floor are cleared up when there are twice as many fields as after the last time, so that each costs the same
+however many there are. The floor of an origin that was not seen for `IDLE` seconds goes, and its entries with it;
+entries by id go after the stage's own horizon. All times are the store's.
 """
 
 from __future__ import annotations
@@ -53,18 +54,18 @@ VALUE, VERSION = b"=", b"+"
 
 
 class Floor(NamedTuple):
-    """A floor that is to rise to `place`, which the origin's mark in the hash `watermarks` must have reached."""
+    """A floor that rises: to this place of this origin, whose watermark is in the hash `watermarks`."""
 
     watermarks: str
-    origin: bytes
-    place: bytes
+    origin: str
+    place: str
 
 
 class Swap(NamedTuple):
-    """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`.
+    """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`, and if the
+    watermark of `floor` is not below it.
 
-    An `expected` version that is empty means that there is no version yet. Without fields it only asks. With a `floor`
-    that is ahead of its watermark it is not done either.
+    An `expected` version that is empty means that there is no version yet. Without fields it only asks.
     """
 
     key: str
@@ -124,28 +125,33 @@ class Cell:
 
     def put(self, mark: Mark, value: bytes, version: bytes, *, now: int, horizon: int) -> Swap:
         """The state as this new event leaves it. Ids are remembered for `horizon` seconds."""
-        fields, rising = self.fields, None
+        fields = self.fields
         expected = fields.get(VERSION, b"")
         changed = {VALUE: value, VERSION: version}
+        rises: Floor | None = None
         if mark.origin:
             changed[mark.entry] = value
             bound, floor = _bound(mark.origin), mark.floor.encode()
-            was, _, last = fields.get(bound, b" 0").partition(b" ")
-            if floor > was and mark.watermarks:
-                rising = Floor(mark.watermarks, bound[1:], floor)
-            if floor > was or now - int(last) > OFTEN:
-                changed[bound] = b"%b %d" % (max(floor, was), now)
+            known = fields.get(bound)
+            if known is not None:
+                was, _, last = known.partition(b" ")
+                floor = max(floor, was)
+            if known is None or floor != was or now - int(last) > OFTEN:
+                changed[bound] = b"%b %d" % (floor, now)
+                if mark.watermarks and mark.floor and floor == mark.floor.encode():
+                    rises = Floor(mark.watermarks, mark.origin, mark.floor)
         else:
             changed[mark.entry] = b"%010d%b" % (now, value)
         fields.update(changed)
-        gone = () if len(fields) < 2 * self._cleared + SLACK else self._clear(now, horizon)
-        return Swap(self.key, expected, changed, gone, rising)
+        if len(fields) < 2 * self._cleared + SLACK:
+            return Swap(self.key, expected, changed, floor=rises)
+        return Swap(self.key, expected, changed, self._clear(now, horizon), rises)
 
     def check(self) -> Swap:
         """Ask whether the store has what stands here."""
         return Swap(self.key, self.fields.get(VERSION, b""), {})
 
-    def _clear(self, now: int, horizon: int) -> Sequence[bytes]:
+    def _clear(self, now: int, horizon: int) -> list[bytes]:
         fields = self.fields
         bounds: dict[bytes, bytes | None] = {}
         for name, value in fields.items():

@@ -15,9 +15,9 @@ class Mark:
     - `floor`: a place of the origin below which everything has been confirmed, so that the guard may forget it. It must
       not be above the place of any event that is still to come, so records that were set aside (spilled) and count as
       confirmed come back under an origin of their own.
-    - `entry`: all of that as the name under which a guard keeps what the event got.
     - `watermarks`: the key of the watermarks in the same store, where the origin has one: the floor does not pass it. A
-      store that has lost something does not know yet what the floor stands for.
+      store that has lost something does not know what the floor stands for.
+    - `entry`: all of that as the name under which a guard keeps what the event got.
     - `results`: what the event's updates came to, packed, by stage and path (`Batch.updates`). A stage takes what is
       there instead of updating, and adds what it has done: a dead letter carries this to its replay.
 

@@ -95,6 +95,11 @@ class MemoryStore:
         elif values:
             raise _wrong(key)
 
+    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
+        if server == self.server and values:
+            await self.write_hash(key, values)
+        return self.server
+
     async def swap(self, swaps: Sequence[Swap]) -> list[bool]:
         return [self._swap(swap) for swap in swaps]
 
@@ -102,26 +107,19 @@ class MemoryStore:
         kept = self._get(swap.key)
         if kept is None:
             kept = {}
-        if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected or not self._backed(swap):
+        if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected:
             return False
+        if swap.floor is not None:
+            marks = self._get(swap.floor.watermarks)
+            mark = marks.get(swap.floor.origin.encode(), b"") if isinstance(marks, dict) else b""
+            if mark.partition(b" ")[0] < swap.floor.place.encode():
+                return False
         kept.update(swap.fields)
         for name in swap.gone:
             kept.pop(name, None)
         if kept:
             self._keys[swap.key] = kept
         return True
-
-    def _backed(self, swap: Swap) -> bool:
-        if swap.floor is None:
-            return True
-        marks = self._get(swap.floor.watermarks)
-        mark = marks.get(swap.floor.origin, b"") if isinstance(marks, dict) else b""
-        return swap.floor.place <= mark.partition(b" ")[0]
-
-    async def write_on(self, server: str, key: str, values: Mapping[str, bytes | str]) -> str:
-        if server == self.server and values:
-            await self.write_hash(key, values)
-        return self.server
 
     async def delete(self, keys: Sequence[str]) -> int:
         count = 0

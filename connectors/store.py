@@ -29,27 +29,27 @@ return place
 """Appends an entry under an id unless the id is known, in one step of the server; the place either way."""
 
 SWAP = """\
-local done, at = {}, 1
-for i = 1, #KEYS, 2 do
-  local fields, gone, origin = 2 * tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
+local done, at, marks = {}, 2, KEYS[ARGV[1] + 1]
+for i = 1, tonumber(ARGV[1]) do
+  local fields, gone, floor = 2 * tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
   local version = redis.pcall('HGET', KEYS[i], '+')
   local fine = type(version) ~= 'table' and (version or '') == ARGV[at]
-  if fine and origin ~= '' then
-    local mark = redis.call('HGET', KEYS[i + 1], origin)
-    fine = mark and string.match(mark, '^%S*') >= ARGV[at + 4]
+  if fine and floor ~= '' then
+    local place, origin = string.match(floor, '^(%S+) (.*)$')
+    local mark = redis.call('HGET', marks, origin)
+    fine = mark and string.match(mark, '^%S*') >= place
   end
   if fine then
-    local first, last = at + 5 + fields, at + 4 + fields + gone
-    if fields > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 5, first - 1)) end
+    local first, last = at + 4 + fields, at + 3 + fields + gone
+    if fields > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 4, first - 1)) end
     for j = first, last, 1000 do redis.call('HDEL', KEYS[i], unpack(ARGV, j, math.min(j + 999, last))) end
   end
-  done[#done + 1] = fine and 1 or 0
-  at = at + 5 + fields + gone
+  done[i] = fine and 1 or 0
+  at = at + 4 + fields + gone
 end
 return done
 """
-"""Changes hashes, each if its version is the expected one and the floor that it writes is backed by the watermark; for
-each whether it did."""
+"""Changes hashes, each if its version is the expected one and its floor not above the watermark; for each whether."""
 
 TOGETHER = 250
 """Hashes that one script changes at most: while it runs, the server does nothing else."""
@@ -226,17 +226,18 @@ def _hash(fields: tuple[str, ...]) -> Prepared:
 
 
 def _swapping(swaps: Sequence[Swap]) -> bytes:
-    keys: list[Argument] = []
-    arguments: list[Argument] = []
-    for key, expected, fields, gone, floor in swaps:
-        if floor is None:
-            keys += (key, key)
-            arguments += (expected, len(fields), len(gone), "", "")
-        else:
-            keys += (key, floor.watermarks)
-            arguments += (expected, len(fields), len(gone), floor.origin, floor.place)
+    arguments: list[Argument] = [len(swaps)]
+    keys = [swap.key for swap in swaps]
+    marks = ""
+    for _, expected, fields, gone, floor in swaps:
+        bound = ""
+        if floor is not None:
+            marks, bound = floor.watermarks, f"{floor.place} {floor.origin}"
+        arguments += (expected, len(fields), len(gone), bound)
         arguments.extend(chain.from_iterable(fields.items()))
         arguments += gone
+    if marks:
+        keys.append(marks)
     return pack("EVALSHA", _SWAP, len(keys), *keys, *arguments)
 
 

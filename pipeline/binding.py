@@ -96,6 +96,8 @@ class Binding:
         if updating(item):
             name = stage_of(tag.partition("_")[2], item)
             asker: Any = item.open(self.engine.store, space(self.engine.site.group, name))
+            if self.engine.watermarks is not None:
+                self.engine.watermarks.watch(asker.forget)
         else:
             asker = item.open(self.engine.store)
         default = getattr(item, "default", MISSING)

@@ -34,13 +34,13 @@ class Marks:
         self,
         source: Source,
         declared: Callable[[Any], str],
-        watermarks: Watermarks | None,
-        floor: Callable[[Batch, int], str],
+        watermarks: Watermarks | None = None,
+        floor: Callable[[Batch, int], str] | None = None,
     ) -> None:
         self.source = source
         self.declared = declared
         self.watermarks = watermarks
-        self.floor = floor
+        self.floor = floor or (lambda batch, index: batch.floor())
 
     def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...], stage: str) -> Mark:
         """Raises `Reject` for an event that nothing tells from another, where repeats are to count once."""
@@ -53,9 +53,9 @@ class Marks:
             # Its position is that of a copy, of which there may be several.
             return Mark(path=way, id=f"{self.source.stage}#{came}", results=results)
         if origin:
-            marks, place = self.watermarks, batch.place(index)
+            marks = self.watermarks
             bound = marks.key if marks is not None and origin in marks.origins else ""
-            floor = self.floor(batch, index)
+            place, floor = batch.place(index), self.floor(batch, index)
             return Mark(origin, place, path=way, floor=floor, watermarks=bound, results=results)
         return Mark(path=way, id=self._identity(batch, index, payload), results=results)
 

@@ -50,6 +50,7 @@ class Attempt(NamedTuple):
 
     at: int
     answer: Any
+    mark: Mark
     packed: bytes | None = None
     cell: Cell | None = None
     swap: Swap | None = None
@@ -69,6 +70,10 @@ class Folding:
         self._cells: dict[str, Cell] = {}
         # Unique among all processes there ever are: a version that was lost with its write must not come again.
         self._process, self._number = uuid4().hex[:12], count()
+
+    def forget(self) -> None:
+        """Take nothing for known any more: the store may have lost the last it was told."""
+        self._cells.clear()
 
     def question(self, payload: Any) -> Change:
         """Whose value, and what changes it. Raises `Reject` where the payload does not say whose."""
@@ -92,10 +97,7 @@ class Folding:
             attempts = [self._attempt(at, *questions[at]) for at in left]
             denied = await self._send(attempts)
             for attempt in attempts:
-                if attempt.at in denied:
-                    # Where it was the floor that the store is behind with, the update is made without one.
-                    questions[attempt.at][1].floor = ""
-                else:
+                if attempt.at not in denied:
                     answers[attempt.at] = attempt.answer
                     if attempt.packed is not None:
                         mark = questions[attempt.at][1]
@@ -129,21 +131,27 @@ class Folding:
         try:
             done = self._done(mark)
             if done is not None:
-                return Attempt(at, self._read(key, done))
+                return Attempt(at, self._read(key, done), mark)
             if cell is None:
                 raise Reject(f"{self._space}{key} is not what this stage keeps: it holds another kind of value")
-            packed = cell.seen(mark)
+            packed = cell.seen(mark) if mark.origin or mark.id else self._as_it_is(cell)
             if packed is not None:
-                return Attempt(at, self._read(key, packed), packed, cell, cell.check() if cell.pending else None)
+                return Attempt(at, self._read(key, packed), mark, packed, cell, cell.check() if cell.pending else None)
             value = cell.value
             packed = self._pack(self._update(None if value is None else self._read(key, value), change.payload))
             # Read back before it is kept: a value of another type must fail this event, not all that follow.
             answer = self._unpack(packed)
         except Exception as error:
-            return Attempt(at, Failure(error), None, cell, None if cell is None else cell.check())
+            return Attempt(at, Failure(error), mark, None, cell, None if cell is None else cell.check())
         version = f"{self._process}{next(self._number):x}".encode()
         swap = cell.put(mark, packed, version, now=self._store.second(), horizon=self._horizon)
-        return Attempt(at, answer, packed, cell, swap)
+        return Attempt(at, answer, mark, packed, cell, swap)
+
+    def _as_it_is(self, cell: Cell) -> bytes:
+        """What an event gets that counts for nothing here, for it was counted before."""
+        if cell.value is None:
+            raise Reject(f"{cell.key}: the event was counted before, and the state is gone")
+        return cell.value
 
     async def _send(self, attempts: Sequence[Attempt]) -> set[int]:
         """Have the store agree; the questions to which it did not."""
@@ -168,6 +176,7 @@ class Folding:
             if not fine:
                 self._forget(cell)
                 denied.add(attempt.at)
+                attempt.mark.floor = ""  # it may have been too high for what the store knows
         return denied
 
     def _forget(self, cell: Cell) -> None:

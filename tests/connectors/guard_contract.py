@@ -91,16 +91,6 @@ class GuardContract:
         assert await store.swap([]) == []
         assert await store.read(["guard:foreign"]) == [b"1"]
 
-    async def test_a_floor_does_not_pass_the_watermark(self, store: Store) -> None:
-        await store.delete(["guard:8", "guard:marks"])
-        floor = Floor("guard:marks", b"payments/0", b"0004")
-        swap = Swap("guard:8", b"", {VERSION: b"v1"}, floor=floor)
-        assert await store.swap([swap]) == [False], "there is no watermark"
-        for mark, done in (("0003 and more", False), ("0004 and more", True)):
-            await store.write_hash("guard:marks", {"payments/0": mark, "other/0": "9"})
-            assert await store.swap([swap]) == [done]
-        assert await store.swap([Swap("guard:8", b"v1", {VERSION: b"v2"})]) == [True]
-
     async def test_large_hashes_go_in_and_out_at_once(self, store: Store) -> None:
         await store.delete(["guard:5"])
         fields = {b"@a %019d" % number: b"x" for number in range(SIZE)}
@@ -108,6 +98,29 @@ class GuardContract:
         assert len(await kept(store, "guard:5") or {}) == SIZE + 1
         assert await swapped(store, "guard:5", b"v1", {VERSION: b"v2"}, *fields)
         assert await kept(store, "guard:5") == {VERSION: b"v2"}
+
+    async def test_a_floor_does_not_pass_the_watermark(self, store: Store) -> None:
+        await store.delete(["guard:7", "guard:marks"])
+
+        def floor(place: int) -> Floor:
+            return Floor("guard:marks", "payments/0", f"{place:019d}")
+
+        assert await store.swap([Swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4))]) == [False]
+        assert await kept(store, "guard:7") == {}, "there is no watermark"
+        await store.write_hash("guard:marks", {"payments/0": f"{4:019d} and more", "other/0": f"{9:019d}"})
+        swaps = [
+            Swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4)),
+            Swap("guard:7", b"v1", {VERSION: b"v2"}, floor=floor(5)),
+            Swap("guard:7", b"v1", {VERSION: b"v3"}),
+        ]
+        assert await store.swap(swaps) == [True, False, True]
+        assert await kept(store, "guard:7") == {VERSION: b"v3"}
+
+    async def test_a_cell_says_where_its_floor_rises(self, store: Store) -> None:
+        mark = Mark("payments/0", "7", floor="5", watermarks="marks")
+        cell = Cell("guard:8", {})
+        rises = [cell.put(mark, b"1", b"v%d" % number, now=1, horizon=60).floor for number in range(2)]
+        assert rises == [Floor("marks", "payments/0", "5"), None]
 
     async def test_several_writers_at_once(self, store: Store) -> None:
         """Four writers race through the same events: every event counts once, and all hear the same of it."""

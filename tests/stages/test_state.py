@@ -194,6 +194,16 @@ async def test_what_a_letter_says_was_done_is_not_done_again() -> None:
         assert await folding.ask((folding.question(Payment("a")), Mark(id="letter#2"))) == Spent(2, 2.0)
 
 
+async def test_a_mark_without_an_identity_only_reads(store: Store) -> None:
+    folding = SPENT.open(store, "fold:")
+    with pytest.raises(Reject, match="the state is gone"):
+        await folding.ask((folding.question(Payment("a")), Mark()))
+    assert await put(folding, 0, Payment("a")) == Spent(1, 1.0)
+    for path in ("", ".1"):
+        assert await folding.ask((folding.question(Payment("a")), Mark(path=path))) == Spent(1, 1.0)
+    assert await put(folding, 1, Payment("a")) == Spent(2, 2.0)
+
+
 async def test_something_else_under_the_key() -> None:
     store = MemoryStore()
     await store.write("fold:a", b"1")
