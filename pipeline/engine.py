@@ -119,7 +119,10 @@ class Engine:
         by_node = {lane.source.id: lane for lane in self.lanes}
         for lane in self.lanes:
             self.workers += [asyncio.ensure_future(work) for work in lane.workers()]
-        await together(*(self._read(by_node[node.id], where, source) for node, where, source in opened))
+        # The far side of a through first: a stream that nobody has subscribed to yet keeps only its newest entries.
+        for far in (True, False):
+            due = (one for one in opened if (one[0].forward is not None) == far)
+            await together(*(self._read(by_node[node.id], where, source) for node, where, source in due))
         self._adopt()
         self.ready = True
 
