@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_topics_are_streams_and_the_other_commands_find_them(tmp_path: Path) -> 
         assert "not valid JSON" in dead.stdout
         assert dev.stop(signal.SIGINT) == 0
     assert "not valid JSON" in run("dead", "list", folder=tmp_path).stdout, "also where nothing runs"
+
+    [letter] = [json.loads(line) for line in run("dead", "export", folder=tmp_path).stdout.splitlines()]
+    (tmp_path / "editor.py").write_text(f"import sys\nopen(sys.argv[1], 'w').write({order(3)!r})\n")
+    editor = {"EDITOR": f"{sys.executable} {tmp_path / 'editor.py'}"}
+    assert run("dead", "edit", app, letter["id"], folder=tmp_path, settings=editor).returncode == 0
+    replayed = run("dead", "replay", app, folder=tmp_path)
+    assert (replayed.returncode, replayed.stderr.splitlines()[-1]) == (
+        0,
+        "1 letter replayed, 0 failed again, 0 skipped",
+    )
+    with Running("dev", app, folder=tmp_path) as dev:
+        dev.says("penstock tail kafka:confirmed")
+        tail = run("tail", "kafka:confirmed", "--earliest", "-n", "3", folder=tmp_path)
+    assert [json.loads(line)["customer"] for line in tail.stdout.splitlines()].count("c3") == 1
 
 
 @pytest.mark.slow
