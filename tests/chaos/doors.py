@@ -16,7 +16,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from penstock.connectors import Batch, Partition, Settings, Sink, Site, Source
-from penstock.connectors.http_request import Exchange, batches, inflated, kind_of
+from penstock.connectors.http_body import inflated
+from penstock.connectors.http_request import Exchange, batches, kind_of
 from penstock.connectors.kafka_python import PythonBatch
 from penstock.connectors.mqtt import Mqtt
 from penstock.connectors.mqtt_broker import broker
