@@ -49,6 +49,7 @@ class HttpServer:
         self._reuse = process.workers > 1
         self._exact: dict[str, Route] = {}
         self._templates: list[tuple[re.Pattern[str], Route]] = []
+        self._expected: dict[str, re.Pattern[str]] = {}
         self._runner: ServerRunner | None = None
         self._opening = asyncio.Lock()
         site.on_close(self.close)
@@ -84,6 +85,10 @@ class HttpServer:
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()
+
+    def expect(self, path: str) -> None:
+        """Know of a path that is on its way, or leaving: while nobody answers it, requests are to come again."""
+        self._expected[path] = template.matcher(quote(path, safe=_SAFE))
 
     def add(self, route: Route) -> None:
         """Answer the route's path from now on. Raises `ConfigError` where another one does already."""
@@ -131,6 +136,8 @@ class HttpServer:
         for route, captures in found:
             if route.method == request.method:
                 return await route.handle(request, captures)
+        if not found and any(pattern.fullmatch(raw) for pattern in self._expected.values()):
+            return problem(503, f"nothing takes in what comes to {request.path} at this moment: send it again")
         if not found:
             return problem(404, f"nothing listens on {request.path}")
         allowed = ", ".join(sorted({route.method for route, _ in found}))

@@ -46,6 +46,7 @@ class HttpSource:
         self._timeout = seconds(endpoint.timeout)
         self._hold = seconds(endpoint.hold)
         self._server = http_server(site)
+        self._server.expect(self.path)
         self._partition = Partition(self.path)
         self._stopped = False
         self._receiver: asyncio.Future[None] | None = None

@@ -169,7 +169,7 @@ def _environment() -> dict[str, str]:
     """Ours, without settings that somebody has made for other runs, and with the tests to import."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     # The servers that tests share need not survive a power cut.
-    return {**kept, "PYTHONPATH": str(ROOT), "PENSTOCK_DURABILITY": "memory"}
+    return {**kept, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PENSTOCK_DURABILITY": "memory"}
 
 
 def lines(many: Sequence[str]) -> bytes:

@@ -1,0 +1,176 @@
+"""Senders that are not ours: each sends events through its door, a wave every so often, until it is told to stop."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Event, Thread
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+from zlib import crc32
+
+import msgspec
+import redis
+
+from tests.application.foreign import kcat_produce, mosquitto_pub
+from tests.chaos.tally import Step
+
+KEYS = 12
+SHOPS = 20
+PARTITIONS = 4
+"""Of the topic that the Kafka door reads."""
+
+
+class Sender(Thread):
+    """Events `door-0` ... of a dozen keys. `sent` are those that the other side has confirmed to have."""
+
+    door = ""
+    size = 20
+    pause = 0.2
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.sent: list[Step] = []
+        self.failure: BaseException | None = None
+        self._enough = Event()
+
+    def wave(self, steps: Sequence[Step]) -> None:
+        """Send these, and return when they are confirmed."""
+        raise NotImplementedError
+
+    def keys(self) -> Sequence[int]:
+        """The keys of the next wave."""
+        return [at % KEYS for at in range(self.size)]
+
+    def run(self) -> None:
+        try:
+            while not self._enough.wait(self.pause):
+                start = len(self.sent)
+                steps = [
+                    Step(f"{self.door}-{start + at}", f"{self.door}-{key}", (start + at) % SHOPS)
+                    for at, key in enumerate(self.keys())
+                ]
+                self.wave(steps)
+                self.sent += steps
+        except BaseException as error:
+            self.failure = error
+
+    def stop(self) -> None:
+        """Send no more. Raises what has ended it before."""
+        self._enough.set()
+        self.join()
+        if self.failure is not None:
+            raise self.failure
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._enough.set()
+        if error is None:
+            self.stop()
+
+
+class ThroughKafka(Sender):
+    """kcat, to one partition after the other: a key stays in its own."""
+
+    door = "kafka"
+
+    def __init__(self, address: str, topic: str, partitions: int = PARTITIONS) -> None:
+        super().__init__()
+        self.address, self.topic, self.partitions = address, topic, partitions
+        self._next = 0
+
+    def keys(self) -> Sequence[int]:
+        own = range(self._next % self.partitions, KEYS, self.partitions)
+        return [own[at % len(own)] for at in range(self.size)]
+
+    def wave(self, steps: Sequence[Step]) -> None:
+        values, keys = [msgspec.json.encode(step) for step in steps], [step.key for step in steps]
+        kcat_produce(self.address, self.topic, values, keys=keys, partition=self._next % self.partitions)
+        self._next += 1
+
+
+class ThroughMqtt(Sender):
+    """mosquitto_pub, which is started again with the same events when the broker went away."""
+
+    door = "mqtt"
+
+    def __init__(self, address: str, topic: str) -> None:
+        super().__init__()
+        self.address, self.topic = address, topic
+
+    def wave(self, steps: Sequence[Step]) -> None:
+        payload = b"".join(msgspec.json.encode(step) + b"\n" for step in steps)
+        insist(lambda: mosquitto_pub(self.address, self.topic, payload, lines=True), AssertionError)
+
+
+class ThroughRedis(Sender):
+    """redis-py, to the partition of each key."""
+
+    door = "redis"
+
+    def __init__(self, address: str, stream: str, partitions: int = 2) -> None:
+        super().__init__()
+        self.client = redis.Redis.from_url(address, retry=None)
+        self.stream, self.partitions = stream, partitions
+
+    def wave(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            insist(partial(self._add, step), redis.RedisError)
+
+    def _add(self, step: Step) -> None:
+        key = f"{self.stream}:{crc32(step.key.encode()) % self.partitions}"
+        self.client.xadd(key, {"data": msgspec.json.encode(step), "key": step.key})
+
+
+class ThroughHttp(Sender):
+    """A client that asks again until it is answered that all is done; each key's events one after the other."""
+
+    door = "http"
+    size = 4
+    pause = 0.05
+
+    def __init__(self, listen: str, path: str = "/in") -> None:
+        super().__init__()
+        self.at, self.path = urlsplit(f"http://{listen}"), path
+
+    def wave(self, steps: Sequence[Step]) -> None:
+        for step in steps:
+            insist(partial(self._post, step), OSError, http.client.HTTPException, Busy)
+
+    def _post(self, step: Step) -> None:
+        connection = http.client.HTTPConnection(str(self.at.hostname), self.at.port, timeout=10)
+        try:
+            connection.request("POST", self.path, msgspec.json.encode(step), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            said = answer.read()
+            if answer.status == 503:
+                raise Busy(said)
+            assert answer.status in (200, 202), (answer.status, said)
+        finally:
+            connection.close()
+
+
+class Busy(Exception):
+    """503: to be sent again."""
+
+
+def insist(send: Callable[[], object], *failures: type[BaseException], patience: float = 120.0) -> None:
+    """Send until it succeeds. Raises the last of these failures after `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            send()
+        except failures:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
