@@ -33,8 +33,8 @@ class Http:
 
     With `durable=True` the answer is 202 once the events are in a stream of the store, on its disk. The pipeline reads
     them from there, in the order in which they were accepted by whichever of its processes; what fails then is a dead
-    letter. An event whose id comes again within `hold` is not taken in twice. A full stream (100,000 events) answers
-    429. The store must have everything on disk before it answers (`appendfsync always`), unless
+    letter. An event whose id comes again within `hold` is not taken in twice. A full stream (`PENSTOCK_STREAM_FULL`) is
+    answered 429. The store must have everything on disk before it answers (`appendfsync always`), unless
     `PENSTOCK_DURABILITY` says otherwise.
 
     As a sink, `Http("https://cards.example/block")`: a 2xx answer confirms the action; connection errors, time-outs

@@ -53,6 +53,7 @@ class HttpDurableSource:
         self._server = http_server(site)
         self._partition = Partition(self.path)
         self._stopped = False
+        self._full = site.settings.process.stream_full
         url = site.settings.store().url
         # A template's braces would tell a cluster what to hash.
         where = self.path.replace("{", "(").replace("}", ")")
@@ -127,7 +128,7 @@ class HttpDurableSource:
                 good.append(at)
         for start in range(0, len(good), MOST):
             some = good[start : start + MOST]
-            packed = b"".join([appending(self.stream, exchange, at, self._hold) for at in some])
+            packed = b"".join([appending(self.stream, self._full, exchange, at, self._hold) for at in some])
             again = all(map(exchange.identified, some))
             for at, outcome in zip(some, await self._connection.ask(packed, len(some), again=again), strict=True):
                 if outcome == IS_FULL:

@@ -16,9 +16,6 @@ from penstock.connectors.event import Event
 from penstock.connectors.http_request import Exchange
 from penstock.connectors.redis_entry import DATA, KEY, Entry, StreamBatch, stream_key
 
-FULL = 100_000
-"""Entries at which senders are turned away."""
-
 EVENT = b"event"
 """The field that describes the event; the payload is in `data`."""
 
@@ -54,8 +51,11 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Described).decode
 
 
-def appending(stream: str, exchange: Exchange, at: int, hold: float) -> bytes:
-    """The command that appends event number `at` of a request. It may be sent twice where the event came with an id."""
+def appending(stream: str, full: int, exchange: Exchange, at: int, hold: float) -> bytes:
+    """The command that appends event number `at` of a request, unless the stream has `full` entries.
+
+    It may be sent twice where the event came with an id.
+    """
     event = exchange.event(at)
     described = Described(
         event.id,
@@ -79,7 +79,7 @@ def appending(stream: str, exchange: Exchange, at: int, hold: float) -> bytes:
         keys = (key, f"{{{key}}}:came:{name}")
     digest = blake2b(f"{event.topic}\0".encode("utf-8", "surrogatepass"), digest_size=16)
     digest.update(event.data or b"")
-    return scripts.run(APPEND, keys, FULL, digest.digest(), max(1, round(hold * 1000)), *fields)
+    return scripts.run(APPEND, keys, full, digest.digest(), max(1, round(hold * 1000)), *fields)
 
 
 class HttpStreamBatch(StreamBatch):

@@ -24,7 +24,8 @@ class Mqtt:
     As a source, `+`, a trailing `#` and `{captures}` match; each brace takes one whole level of the topic and fills
     the payload's field of that name. A message is acknowledged when it is finished, in the order of receipt, in a
     session that the broker keeps for ever: what arrives while the process is away waits there. Messages that were
-    not finished come again. Several worker processes share the topic (`$share`).
+    not finished come again. Several workers share the topic (`$share`), and so do several hosts: give each a lasting
+    name, `PENSTOCK_HOST`. When there are fewer workers than before, the first takes over what waits for the others.
 
     As a sink, braces are filled from the action's fields and then the payload's; a message is confirmed when the
     broker has acknowledged it. `retain` makes it the last known value of its topic. `qos=0` gives up confirmation.
@@ -78,16 +79,29 @@ class Mqtt:
 
     def source(self, site: Site) -> MqttSource:
         """A source that is not open yet. Raises `ConfigError` or `DeclarationError`."""
+        from penstock.connectors.mqtt_former import Former, FormerSource
         from penstock.connectors.mqtt_source import MqttSource
 
         self._need_client()
-        subscription = self.filter
-        if site.settings.process.workers > 1:
-            subscription = f"$share/{site.group}/{subscription}"
+        process, found = site.settings.process, broker(site.settings, self.on)
+        plain, shared = self.filter, f"$share/{site.group}/{self.filter}"
+        if process.workers == 1 and not process.host:
+            subscription, before = plain, shared
+        else:
+            subscription, before = shared, plain
         # The same at every start, or the session and what waits in it would not be found again.
-        digest = blake2s(self.filter.encode(), digest_size=4).hexdigest()
-        client_id = f"{site.group}.{site.worker}.{digest}"
-        return MqttSource(self, broker(site.settings, self.on), client_id, subscription)
+        digest = blake2s(plain.encode(), digest_size=4).hexdigest()
+        group = f"{site.group}.{process.host}" if process.host else site.group
+
+        def name(worker: int) -> str:
+            return f"{group}.{worker}.{digest}"
+
+        if site.worker:
+            return MqttSource(self, found, name(site.worker), subscription, before=before)
+        former = Former(
+            lambda worker: FormerSource(self, found, name(worker), subscription, before=before), process.workers
+        )
+        return MqttSource(self, found, name(0), subscription, before=before, former=former)
 
     def sink(self, site: Site) -> MqttSink:
         """A sink that is not open yet. Raises `ConfigError` or `DeclarationError`."""

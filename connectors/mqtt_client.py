@@ -86,6 +86,19 @@ def greet(client: Client, broker: Broker, *, keeps: bool) -> None:
     client.connect(broker.host, broker.port, broker.keepalive, clean_start=not keeps, properties=properties)
 
 
+def leave(client: Client, *, forget: bool) -> None:
+    """Say goodbye; with `forget` the broker keeps nothing of the session."""
+    from paho.mqtt.packettypes import PacketTypes
+    from paho.mqtt.properties import Properties
+
+    if not forget:
+        client.disconnect()
+        return
+    properties = cast(Any, Properties)(PacketTypes.DISCONNECT)
+    properties.SessionExpiryInterval = 0
+    client.disconnect(properties=properties)
+
+
 def subscribe(client: Client, topic: str, qos: int) -> int | None:
     """Ask for a subscription; the number of the request, None where there is no connection."""
     from paho.mqtt.subscribeoptions import SubscribeOptions

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.connectors.mqtt_broker import Broker
-from penstock.connectors.mqtt_client import Owner, dial, greet, make, subscribe
+from penstock.connectors.mqtt_client import Owner, dial, greet, leave, make, subscribe
 from penstock.connectors.mqtt_socket import Buffered, Packed
 from penstock.errors import ConfigError, Unavailable
 
@@ -30,17 +30,27 @@ _REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication m
 
 
 class Link:
-    """One client of one broker. `problem` says why it is not connected, None while it is."""
+    """One client of one broker.
 
-    def __init__(self, broker: Broker, client_id: str, owner: Owner, *, keeps: bool) -> None:
-        """With `keeps` the broker keeps our session for ever; without, it starts a clean one each time."""
+    `problem` says why it is not connected, None while it is; `resumed`, that the broker still knew our session; `lost`,
+    that another one has our name and we have yielded.
+    """
+
+    def __init__(self, broker: Broker, client_id: str, owner: Owner, *, keeps: bool, yields: bool = False) -> None:
+        """With `keeps` the broker keeps our session for ever; without, it starts a clean one each time.
+
+        With `yields`, we do not come back when another one connects under our name.
+        """
         self.broker = broker
         self.problem: str | None = "not connected yet"
+        self.resumed = False
+        self.lost = False
         self.receive_maximum = 65535
         self.packet_maximum = 268_435_455
         self._client_id = client_id
         self._owner = owner
         self._keeps = keeps
+        self._yields = yields
         self._context = broker.context()
         self._socket: Buffered | None = None
         self._closed = False
@@ -80,7 +90,13 @@ class Link:
 
     async def subscribe(self, topic: str, qos: int) -> None:
         """Subscribe, and wait until the broker has granted it. Raises `Unavailable` or `ConfigError`."""
-        mid = subscribe(self._client, topic, qos)
+        await self._granted(subscribe(self._client, topic, qos), topic)
+
+    async def unsubscribe(self, topic: str) -> None:
+        """End a subscription, and wait until the broker has. Raises `Unavailable` or `ConfigError`."""
+        await self._granted(self._client.unsubscribe(topic)[1], topic)
+
+    async def _granted(self, mid: int | None, topic: str) -> None:
         if mid is None:
             raise Unavailable(self.broker.name, self.problem or "not connected")
         try:
@@ -142,8 +158,8 @@ class Link:
         finally:
             self._answers.pop(mid, None)
 
-    async def close(self) -> None:
-        """Leave as a client that says goodbye. Safe to call twice."""
+    async def close(self, *, forget: bool = False) -> None:
+        """Leave as a client that says goodbye, and with `forget` ends its session. Safe to call twice."""
         self._closed = True
         if self._again is not None:
             self._again.cancel()
@@ -152,7 +168,7 @@ class Link:
         if self._timer is not None:
             self._timer.cancel()
         if self._socket is not None:
-            self._client.disconnect()
+            leave(self._client, forget=forget)
             self._write()
         self._drop()
         self.problem = "closed"
@@ -226,7 +242,8 @@ class Link:
         self._since = self._loop.time()
         if self._greeting is not None and not self._greeting.done():
             self._greeting.set_result(None)
-        self._owner.up(flags.session_present)
+        self.resumed = flags.session_present
+        self._owner.up(self.resumed)
 
     def _subscribed(self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _props: object) -> None:
         answer = self._answers.get(mid)
@@ -241,6 +258,8 @@ class Link:
         if not flags.is_disconnect_packet_from_server:
             self._lost(ConnectionError("connection lost"))
             return
+        if self._yields and reason.value == TAKEN_OVER:
+            self._closed = self.lost = True
         self._lost(ConnectionError(f"the broker ended the connection: {reason}"))
         if reason.value == TAKEN_OVER:
             self._wait = LONGEST  # two processes under one name would else drive each other out all the time
@@ -262,7 +281,8 @@ class Link:
                 if self._loop.time() - self._since > LONGEST:
                     self._wait = FIRST  # else it breaks as soon as it stands: no hurry
                 elif self._wait > 4 * FIRST:
-                    self.problem += f", again and again: is another process connected as {self._client_id!r}?"
+                    self.problem += f", again and again: is another process connected as {self._client_id!r}? "
+                    self.problem += "Where several hosts run this pipeline, give each its own PENSTOCK_HOST"
                 log.warning("%s: %s; connecting again", self.broker.name, self.problem)
                 self._again = self._loop.create_task(self._return())
 

@@ -19,15 +19,35 @@ if TYPE_CHECKING:
     from paho.mqtt.reasoncodes import ReasonCode
 
     from penstock.connectors.mqtt import Mqtt
+    from penstock.connectors.mqtt_former import Former
 
 
 class MqttSource:
-    """One subscription. Its backpressure is MQTT's Receive Maximum: the broker stops at that many unfinished."""
+    """One subscription. Its backpressure is MQTT's Receive Maximum: the broker stops at that many unfinished.
 
-    def __init__(self, endpoint: Mqtt, broker: Broker, client_id: str, subscription: str) -> None:
+    A session that was subscribed otherwise (`before`), by another number of workers, is so no longer. `former` finds
+    what workers left that are no more.
+    """
+
+    def __init__(
+        self,
+        endpoint: Mqtt,
+        broker: Broker,
+        client_id: str,
+        subscription: str,
+        *,
+        before: str = "",
+        former: Former | None = None,
+    ) -> None:
+        self.name = endpoint.address
+        self._otherwise = before
+        self._former = former
+        self._drain: asyncio.Task[None] | None = None
+        self._received = 0
         self._broker = broker
         self._client_id = client_id
         self._subscription = subscription
+        self._plain = not subscription.startswith("$share/")
         self._qos = endpoint.qos
         self._partition = Partition(endpoint.topic)
         self._match = template.matcher(endpoint.topic).fullmatch if template.names(endpoint.topic) else None
@@ -56,14 +76,20 @@ class MqttSource:
         self._link = link
         try:
             await link.open()
-            await link.subscribe(self._subscription, self._qos)
+            if self._former is not None:
+                await self._former.adopt(self._take_over)
+            await self._subscribe_to(link)
         except BaseException as error:
             self._problem = str(error) or type(error).__name__
             await link.close()
             self._link = None
+            if self._former is not None:
+                await self._former.close()
             raise
         self._problem = None
         self._opened = True
+        if self._former is not None:
+            self._drain = self._loop.create_task(self._former.drain())
 
     async def receive(self) -> Sequence[Batch]:
         while not self._ready and not self._stopped:
@@ -89,13 +115,20 @@ class MqttSource:
 
     async def confirm(self) -> None:
         self._acknowledge()
+        if self._former is not None:
+            await self._former.confirm()
         if self._link is not None:
             await self._link.heard()
 
     async def close(self) -> None:
         self.stop()
-        if self._subscribing is not None:
-            self._subscribing.cancel()
+        for task in (self._subscribing, self._drain):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        if self._former is not None:
+            await self._former.confirm()
+            await self._former.close()
         if self._link is not None:
             await self.confirm()
             await self._link.close()
@@ -110,9 +143,10 @@ class MqttSource:
         if not resumed:
             # The broker knows nothing of what it sent before; it will send none of it again.
             self._before.clear()
-            if self._opened:
-                self._problem = "subscribing again"
-                self._subscribing = self._loop.create_task(self._subscribe())
+        # Mosquitto 2.0 keeps a session over its restart, and forgets that it had a part in a shared subscription.
+        if self._opened and not (resumed and self._plain):
+            self._problem = "subscribing again"
+            self._subscribing = self._loop.create_task(self._subscribe())
 
     def down(self) -> None:
         for batch, indexes in self._owed:
@@ -133,6 +167,7 @@ class MqttSource:
                     self._changed(batch)
                     return
         if not self._stopped:  # else it comes again to who is next
+            self._received += 1
             self._arrived.add(message, topic)
 
     def published(self, mid: int, reason: ReasonCode) -> None:
@@ -193,12 +228,18 @@ class MqttSource:
                     self._link.acknowledge(mid)
             self._owed.popleft()
 
+    async def _subscribe_to(self, link: Link) -> None:
+        """Subscribe. Raises `Unavailable` or `ConfigError`."""
+        await link.subscribe(self._subscription, self._qos)
+        if self._otherwise and link.resumed and not self._opened:
+            await link.unsubscribe(self._otherwise)
+
     async def _subscribe(self) -> None:
         """Subscribe again, to a broker that has forgotten our session."""
         assert self._link is not None
         while True:
             try:
-                await self._link.subscribe(self._subscription, self._qos)
+                await self._subscribe_to(self._link)
                 self._problem = None
                 return
             except Unavailable:  # the connection is lost again: its return begins anew
@@ -206,6 +247,10 @@ class MqttSource:
             except ConfigError as error:
                 self._problem = str(error)
             await asyncio.sleep(LONGEST)
+
+    def _take_over(self, batches: Sequence[Batch]) -> None:
+        self._ready += batches
+        self._wake()
 
     def _wake(self) -> None:
         if self._waiting is not None and not self._waiting.done():

@@ -129,6 +129,7 @@ class UrlSettings(_Connection):
 class ProcessSettings(_Connection):
     """Settings of the process itself, under the prefix `PENSTOCK`.
 
+    - `host`: this machine's lasting name, where several run one pipeline and read MQTT.
     - `durability`: what the store does with what it has answered: `disk`, `second` (once a second), `memory`. A store
       that does less is refused; one that does not tell is believed to do what is said here.
     - `dead`: where dead letters are kept: `store`, an address such as `kafka:dead`, or both, with a comma.
@@ -143,6 +144,7 @@ class ProcessSettings(_Connection):
     models: str = ".penstock/models"
     workers: int = 1
     namespace: str = ""
+    host: str = ""
     dead: str = "store"
     dead_limit: int = 100_000
     dead_bytes: Size = 1_000_000_000

@@ -160,8 +160,8 @@ class TestAnswers:
             values = [record.value for record in await take(source, 5)]
             assert values == [b"1", b"1", b"5", b"6", b"9"]
 
-    async def test_a_full_stream(self, rig: DurableRig, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("penstock.connectors.http_stream.FULL", 3)
+    async def test_a_full_stream(self, rig: DurableRig) -> None:
+        rig.settings["PENSTOCK_STREAM_FULL"] = "3"
         async with opened(rig) as source:
             answer = await rig.post(b"1\n2\n3\n4\n5", LINES)
             lines = [json.loads(line) for line in answer.body.splitlines()]
