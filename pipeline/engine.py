@@ -204,9 +204,6 @@ class Engine:
             self.watermarks = Watermarks(self.store, f"penstock:{self.site.group}:watermarks")
             await self.watermarks.open()
 
-    async def _compare(self) -> None:
-        await compare(self.store, self.site.group, self.graph)
-
     async def _load_model(self, ref: str) -> None:
         assert self._load is not None, f"nothing loads models, and the pipeline asks for {ref}"
         self.models[ref] = await self._load(ref)
