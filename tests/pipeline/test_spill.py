@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,6 +19,8 @@ from penstock.pipeline import spill
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.harness import Harness
 from penstock.stages import state
+from tests.connectors.mqtt_rig import Outsider
+from tests.connectors.rig import Record
 from tests.pipeline.doubles import Asking, Bench, Memory, bench
 from tests.servers import Redis
 
@@ -343,6 +346,30 @@ async def test_without_positions_the_first_that_waits_holds_up_nobody() -> None:
         await h.advance("1m")
         assert [one.data for one in h.sent(Memory("out"))] == list(range(30))
         assert await h.store.length("penstock:mqtt:parked:in/0") == 0
+
+
+async def test_one_that_waits_does_not_stop_a_real_mqtt_client(mqtt_address: str) -> None:
+    gate, store = Gate(), MemoryStore()
+    topic = f"spill/{uuid.uuid4().hex}"
+    made = Pipeline(f"mqtt-{uuid.uuid4().hex[:8]}", retry=Retries(attempts=100, first="1s", longest="1s"))
+
+    def decide(step: Step) -> int:
+        if step.id == 0 and not gate.open:
+            raise Retry("2s")
+        return gate(step)
+
+    made.source(Mqtt(topic), schema=Step, key="key", id="id").act(decide, to=Memory("out"))
+    site = Site(Settings({"PENSTOCK_MQTT": f"{mqtt_address}?receive_maximum=20"}), pipeline=made.name)
+    b = running(made, site, store)
+    async with b:
+        records = [Record(value) for value in encoded(0, 300, mixed)]
+        await asyncio.to_thread(Outsider(mqtt_address).publish, topic, records)
+        await b.until(lambda: len(gate.seen) == 270)
+        assert all(number % 10 for number in gate.seen)
+        await b.until(lambda: b.engine.lanes[0].in_flight == 1)
+        gate.open = True
+        await b.until(lambda: len(gate.seen) == 300)
+        assert [number for number in gate.seen if number % 10 == 0] == list(range(0, 300, 10))
 
 
 def late(gate: Gate) -> Callable[[Step], int]:
