@@ -69,3 +69,19 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
 def topics() -> str:
     """The beginning of every topic's name: no other test has it."""
     return f"a{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture
+def variables(
+    registry: str, topics: str, cards: Cards, kafka_address: str, mqtt_address: str, redis_address: str
+) -> dict[str, str]:
+    """Settings that name the servers which all tests share, for a run that nobody else has."""
+    return {
+        "PENSTOCK_KAFKA": kafka_address,
+        "PENSTOCK_MQTT": mqtt_address,
+        "PENSTOCK_STORE": redis_address,
+        "PENSTOCK_MODELS": registry,
+        "PENSTOCK_NAMESPACE": topics.rstrip("."),
+        "FRAUD_TOPICS": topics,
+        "FRAUD_CARDS": cards.url,
+    }

@@ -166,7 +166,7 @@ class Process:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, without settings that somebody has made for other runs, and with the tests to import."""
+    """Ours, without settings that somebody has made for other runs, and with this tree to import, tests included."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PENSTOCK_")}
     # The servers that tests share need not survive a power cut.
     return {**kept, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PENSTOCK_DURABILITY": "memory"}

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.application.conftest import Cards
 from tests.application.foreign import mosquitto_pub
 from tests.application.ledger import decided, first_in_order, ids, payments
 from tests.application.process import Process, lines, until
@@ -20,28 +19,9 @@ BURST = 20_000
 
 
 @pytest.fixture
-def program(
-    tmp_path: Path,
-    registry: str,
-    topics: str,
-    cards: Cards,
-    kafka_address: str,
-    mqtt_address: str,
-    redis_address: str,
-) -> Iterator[Process]:
-    """The program, slower than the burst: eight slots that each wait a hundredth of a second for every payment."""
-    variables = {
-        "PENSTOCK_KAFKA": kafka_address,
-        "PENSTOCK_MQTT": mqtt_address,
-        "PENSTOCK_STORE": redis_address,
-        "PENSTOCK_MODELS": registry,
-        "PENSTOCK_NAMESPACE": topics.rstrip("."),
-        "FRAUD_TOPICS": topics,
-        "FRAUD_CARDS": cards.url,
-        "FRAUD_WEATHER_SECONDS": "0.01",
-        "FRAUD_SLOTS": "32",
-    }
-    with Process(tmp_path, variables) as process:
+def program(tmp_path: Path, variables: dict[str, str]) -> Iterator[Process]:
+    """The program, slower than the burst: 32 slots that each wait a hundredth of a second for every payment."""
+    with Process(tmp_path, variables | {"FRAUD_WEATHER_SECONDS": "0.01", "FRAUD_SLOTS": "32"}) as process:
         yield process
 
 

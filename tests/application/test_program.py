@@ -23,28 +23,9 @@ CLIENTS = ["confluent", pytest.param("kafka-python", marks=pytest.mark.slow)]
 
 
 @pytest.fixture(params=CLIENTS)
-def program(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    registry: str,
-    topics: str,
-    cards: Cards,
-    kafka_address: str,
-    mqtt_address: str,
-    redis_address: str,
-) -> Iterator[Process]:
+def program(request: pytest.FixtureRequest, tmp_path: Path, variables: dict[str, str]) -> Iterator[Process]:
     """The program, not started yet."""
-    variables = {
-        "PENSTOCK_KAFKA": kafka_address,
-        "PENSTOCK_KAFKA_CLIENT": request.param,
-        "PENSTOCK_MQTT": mqtt_address,
-        "PENSTOCK_STORE": redis_address,
-        "PENSTOCK_MODELS": registry,
-        "PENSTOCK_NAMESPACE": topics.rstrip("."),
-        "FRAUD_TOPICS": topics,
-        "FRAUD_CARDS": cards.url,
-    }
-    with Process(tmp_path, variables) as process:
+    with Process(tmp_path, variables | {"PENSTOCK_KAFKA_CLIENT": request.param}) as process:
         yield process
 
 

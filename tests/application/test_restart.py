@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.application.conftest import Cards
 from tests.application.foreign import kcat_produce, mosquitto_pub
 from tests.application.ledger import decided, ids, payments
 from tests.application.process import Process, lines, until
@@ -25,28 +24,11 @@ def client(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def variables(
-    client: str, registry: str, topics: str, cards: Cards, kafka_address: str, mqtt_address: str, redis_address: str
-) -> dict[str, str]:
-    """Settings that name the servers which all tests share."""
-    return {
-        "PENSTOCK_KAFKA": kafka_address,
-        "PENSTOCK_KAFKA_CLIENT": client,
-        # A member that was killed counts as dead after so long; its partitions are not given away before.
-        "PENSTOCK_KAFKA_SESSION_TIMEOUT": "4s",
-        "PENSTOCK_MQTT": mqtt_address,
-        "PENSTOCK_STORE": redis_address,
-        "PENSTOCK_MODELS": registry,
-        "PENSTOCK_NAMESPACE": topics.rstrip("."),
-        "FRAUD_TOPICS": topics,
-        "FRAUD_CARDS": cards.url,
-    }
-
-
-@pytest.fixture
-def program(tmp_path: Path, variables: dict[str, str]) -> Iterator[Process]:
+def program(tmp_path: Path, client: str, variables: dict[str, str]) -> Iterator[Process]:
     """The program, not started yet."""
-    with Process(tmp_path, variables) as process:
+    # A member that was killed counts as dead after so long; its partitions are not given away before.
+    kafka = {"PENSTOCK_KAFKA_CLIENT": client, "PENSTOCK_KAFKA_SESSION_TIMEOUT": "4s"}
+    with Process(tmp_path, variables | kafka) as process:
         yield process
 
 

@@ -12,7 +12,6 @@ from threading import Event, Thread
 import psutil
 import pytest
 
-from tests.application.conftest import Cards
 from tests.application.foreign import kcat_produce, make_topic
 from tests.application.ledger import decided, first_in_order, ids, payment
 from tests.application.process import Process, until
@@ -24,28 +23,14 @@ WAVE = 200
 
 @pytest.fixture(params=["confluent", "kafka-python"])
 def program(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    registry: str,
-    topics: str,
-    cards: Cards,
-    kafka_address: str,
-    redis_address: str,
-    mqtt_address: str,
+    request: pytest.FixtureRequest, tmp_path: Path, topics: str, kafka_address: str, variables: dict[str, str]
 ) -> Iterator[Process]:
     """The program on two workers, a topic of four partitions before it."""
     make_topic(kafka_address, f"{topics}payments", partitions=4)
-    variables = {
+    variables |= {
         "PENSTOCK_WORKERS": "2",
-        "PENSTOCK_KAFKA": kafka_address,
         "PENSTOCK_KAFKA_CLIENT": request.param,
         "PENSTOCK_KAFKA_SESSION_TIMEOUT": "4s",
-        "PENSTOCK_MQTT": mqtt_address,
-        "PENSTOCK_STORE": redis_address,
-        "PENSTOCK_MODELS": registry,
-        "PENSTOCK_NAMESPACE": topics.rstrip("."),
-        "FRAUD_TOPICS": topics,
-        "FRAUD_CARDS": cards.url,
         "FRAUD_WEATHER_SECONDS": "0.01",
         "FRAUD_SLOTS": "8",
     }
