@@ -40,3 +40,14 @@ def test_the_python_of_a_page_runs(page: Path, module: ModuleType) -> None:
 
 def test_there_is_something_to_run() -> None:
     assert sum(1 for page in PAGES for _ in blocks(page)) > 10
+
+
+_TEST = re.compile(r"`(tests/[a-z_/]+\.py)(?:::(\w+))?`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tests_that_a_page_names_are_there(page: Path) -> None:
+    for file, name in _TEST.findall(page.read_text(encoding="utf-8")):
+        path = ROOT / file
+        assert path.is_file(), f"{page.name} names {file}"
+        assert f"def {name}(" in path.read_text(encoding="utf-8") or not name, f"{page.name} names {file}::{name}"
