@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from penstock.connectors.event import Event, Message
 
@@ -60,12 +60,16 @@ class Batch:
     - `updates`: what a record's updates of state came to, packed, by record and then by stage and path. Whoever brings
       a record again that was processed in part (a replayed letter) fills it in: what stands there is not done again.
 
+    - `again`: the engine has set these records aside and brings them back: to their source they are finished.
+
     >>> batch = Batch(Partition("payments"), [b"1", b"2", b"3"])
     >>> batch.settle(1); batch.finished()
     0
     >>> batch.settle(0); batch.finished()
     2
     """
+
+    again: ClassVar[bool] = False
 
     __slots__ = (
         "_more",

@@ -41,6 +41,8 @@ class Spilled(Batch):
     `id` is its identity in the log; `written` whether it is there already.
     """
 
+    again = True
+
     __slots__ = ("_origin", "_place", "id", "letter", "written")
 
     def __init__(self, found: Entry, *, received: float, written: bool) -> None:

@@ -141,7 +141,11 @@ class Seeing:
             return question.tell(before=False)
         # Another child of the same event: it is not waited for, as it is this event that must finish.
         same = before[1:].partition(b"\0")[0] == owner.partition(b"\0")[0]
-        if same or before[:1] == DONE:
+        done = before[:1] == DONE
+        if done and question.batch.again and not question.batch.origin(question.index):
+            # It may have been done because it was set aside, and nothing else tells that it is the same.
+            return question.tell(before=False)
+        if same or done:
             return question.tell(before=True)
         return Failure(Wait(f"{PAUSE}s"))
 
