@@ -13,7 +13,6 @@ from functools import partial
 from penstock.connectors import Batch, Endpoint, Site
 from penstock.errors import PenstockError, Unavailable
 from penstock.pipeline.again import LetterBatch
-from penstock.pipeline.claim import Claim
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters import Failure, Letter, Letters
@@ -24,6 +23,7 @@ from penstock.pipeline.predictors import Predictors
 from penstock.pipeline.progress import Bar
 from penstock.pipeline.run import GRACE
 from penstock.pipeline.scope import Scope
+from penstock.pipeline.turn import Turn
 
 AT_ONCE = 64
 """Letters handed to the engine together."""
@@ -71,7 +71,7 @@ class Replay:
         self._stopping = asyncio.Event()
         self._settling = asyncio.Lock()
         self._letters: Letters
-        self._claim: Claim
+        self._turn: Turn
 
     async def run(self) -> None:
         """Until every letter has finished or failed again, or `stop` is called.
@@ -99,14 +99,14 @@ class Replay:
         # What was set aside belongs to the pipeline that runs.
         engine.spilling = False
         self._letters = engine.letters
-        self._claim = Claim(engine.store, f"{self._letters.stream}:replay")
+        self._turn = Turn(engine.store, f"{self._letters.stream}:replay")
         engine.letters = Replayed(engine.letters, self.scope)
         with self.bar:
             await self._serve(engine)
 
     async def begin(self) -> None:
         """Begin, unless another process replays letters of this pipeline: then raises `PenstockError`."""
-        other = await self._claim.take()
+        other = await self._turn.take()
         if other:
             raise PenstockError(f"letters of {self.graph.name} are being replayed already, on {other}")
 
@@ -115,7 +115,7 @@ class Replay:
         try:
             await self.settle()
         finally:
-            await self._claim.release()
+            await self._turn.release()
 
     def stop(self) -> None:
         """Begin no other letter; those that have begun are finished."""

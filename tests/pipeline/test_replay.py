@@ -17,6 +17,7 @@ from penstock.connectors.memory_store import MemoryStore
 from penstock.connectors.redis import Redis as Streams
 from penstock.connectors.topics import Topics
 from penstock.errors import PenstockError
+from penstock.pipeline import spill
 from penstock.pipeline.engine import Engine
 from penstock.pipeline.letters import Letter, Letters
 from penstock.pipeline.replay import Replay
@@ -41,7 +42,7 @@ class Flow:
     """A pipeline of steps that is run, and whose letters are then replayed, in memory. `broken` makes stages fail."""
 
     def __init__(self, form: str = "loop", **options: Any) -> None:
-        self.made = Pipeline("steps", retry=Retries(attempts=1), **options)
+        self.made = Pipeline("steps", **{"retry": Retries(attempts=1), **options})
         self.source = self.made.source(Memory("in"), schema=Step, key="key", id="id")
         self.stream: Stream[Step] = self.source.transform(later) if form == "slot" else self.source
         self.store = MemoryStore(time.time)
@@ -415,6 +416,18 @@ async def test_one_replay_of_a_pipeline_at_a_time() -> None:
     await asyncio.gather(slow, return_exceptions=True)
     assert (await flow.replay()).done == 2, "whoever was interrupted leaves no claim"
     assert flow.sent() == ["0/same", "1/same", "2/same"]
+
+
+async def test_what_waits_behind_its_key_is_not_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = Flow(retry=Retries(attempts=2, first="20ms", longest="20ms"))
+    flow.stream.transform(flow.fails("check")).act(same, to=Memory("out"))
+    flow.broken = {"check"}
+    await flow.run(*(Step(number, "k", "check") for number in range(9)))
+    monkeypatch.setattr(spill, "MOST", 1)
+    monkeypatch.setattr(spill, "LONG", 0.0)
+    done = await flow.replay()
+    assert (done.done, done.again, len(await flow.letters())) == (0, 9, 9)
+    assert await flow.store.read_maps(["penstock:steps:parked"]) == [{}]
 
 
 # -- state -----------------------------------------------------------------------------------------------------------

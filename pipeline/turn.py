@@ -1,4 +1,4 @@
-"""A claim in the store: of several processes that could do a thing, one does."""
+"""A turn: of several processes that could do a thing, one does."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from penstock.connectors import Store
 from penstock.errors import Unavailable
 
 LASTS = 30.0
-"""Seconds after which the claim of a process that is gone counts no more."""
+"""Seconds after which the turn of a process that is gone is over."""
 
 
-class Claim:
+class Turn:
     """A key of the store that one process holds for as long as it lives.
 
     It keeps processes from doing the same work side by side; it is no fence, for one that was stopped for longer than
-    `LASTS` does not know that it has lost its claim.
+    `LASTS` does not know that its turn is over.
 
     >>> from penstock.connectors.memory_store import MemoryStore
     >>> async def twice() -> list[str]:
     ...     store = MemoryStore()
-    ...     first, second = Claim(store, "work"), Claim(store, "work")
+    ...     first, second = Turn(store, "work"), Turn(store, "work")
     ...     found = [await first.take(), (await second.take()).partition(" ")[0]]
     ...     await first.release()
     ...     return [*found, await second.take(), await second.release() or ""]
@@ -39,7 +39,7 @@ class Claim:
         self._holding: asyncio.Task[None] | None = None
 
     async def take(self) -> str:
-        """Take the claim; who has it, where that is somebody else. Raises `Unavailable`."""
+        """Take the turn; who has it, where that is somebody else. Raises `Unavailable`."""
         if self._holding is None:
             found = await self.store.settle(self.key, self._own, LASTS)
             if found is not None and found != self._own:
