@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 Row = tuple[Batch, int, Any, Any]
 """One event: its batch, its index there, its decoded payload, its order key."""
 
-PARKED = 10_000
+PARKED, WEIGHT = 10_000, 256_000_000
+"""Events that wait in memory behind keys in flight, and bytes of them, past which nothing new is admitted."""
 
 
 class Feed:
@@ -42,6 +43,7 @@ class Feed:
         self.table: dict[Any, deque[Row] | None] = {}
         self.batches: deque[Batch] = deque()
         self.parked = 0
+        self.weight = 0
         self.aside: Spill | None = None
         self.closing = False
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -67,7 +69,7 @@ class Feed:
     def refill(self) -> bool:
         """Admit records until every slot has something to do. False where nothing is ready."""
         ready, batches = self.ready, self.batches
-        while batches and len(ready) < self.room and self.parked < PARKED and not self.shut():
+        while batches and len(ready) < self.room and not self.full and not self.shut():
             batch = batches[0]
             start = batch.taken
             stop = len(batch) if not batch.fenced else start
@@ -86,12 +88,26 @@ class Feed:
         """Set a row aside behind its key, which is in flight."""
         if self.aside is not None and self.aside.takes(key, row):
             return
-        self.parked += 1
+        self.enter(row[0], row[1])
         waiters = self.table[key]
         if waiters is None:
             self.table[key] = deque((row,))
         else:
             waiters.append(row)
+
+    def enter(self, batch: Batch, index: int) -> None:
+        """One event more waits in memory."""
+        self.parked += 1
+        value = batch.values[index]
+        if value.__class__ is bytes:
+            self.weight += len(value)
+
+    def leave(self, batch: Batch, index: int) -> None:
+        """One of them does so no longer."""
+        self.parked -= 1
+        value = batch.values[index]
+        if value.__class__ is bytes:
+            self.weight -= len(value)
 
     def park(self, batch: Batch, index: int, key: Any) -> None:
         """Set a record aside behind its key; it is admitted again when the key is released."""
@@ -102,14 +118,15 @@ class Feed:
         if self.table[key] is None:
             self.table[key] = rows
         elif rows:
-            self.parked -= len(rows)
             for row in rows:
+                self.leave(row[0], row[1])
                 self.wait(key, row)
 
     def release(self, key: Any, waiters: deque[Row]) -> None:
         """Let the next row of this key run; the others go on waiting behind it."""
-        self.ready.append(waiters.popleft())
-        self.parked -= 1
+        row = waiters.popleft()
+        self.leave(row[0], row[1])
+        self.ready.append(row)
         self.table[key] = waiters if waiters or (self.aside is not None and key in self.aside.keys) else None
         if self._idle:
             self.wake()
@@ -153,7 +170,7 @@ class Feed:
     @property
     def full(self) -> bool:
         """Whether as many events wait behind keys in flight as may."""
-        return self.parked >= PARKED
+        return self.parked >= PARKED or self.weight >= WEIGHT
 
     @property
     def idle(self) -> int:

@@ -91,6 +91,7 @@ _GAUGES = {
     "in_flight": "Events received and not finished, by source",
     "waiting": "Events that wait now to be tried again, by stage",
     "parked": "Events that wait in memory behind their key, by source",
+    "parked_bytes": "Bytes of payloads that wait in memory behind their key, by source",
     "spilled": "Events that were set aside in the store and wait there, by source",
     "spilled_keys": "Keys that were set aside, by source",
     "troubled": "Events that failed and have no outcome yet, by source",

@@ -26,6 +26,9 @@ MOST = 1_000
 ALL = 5_000
 """Events that wait in memory behind all keys together, past which every key that waits is set aside."""
 
+HEAVY = 64_000_000
+"""Bytes of theirs, past which it is the same."""
+
 MANY = 1_000_000
 """Events in the store past which nothing new is read: of each of them a line is kept in memory."""
 
@@ -112,7 +115,7 @@ class Spill:
                 self._begin(key, head, waiters)
 
     def _too_many(self, waiters: deque[Row]) -> bool:
-        return len(waiters) >= MOST or self.feed.parked >= ALL
+        return len(waiters) >= MOST or self.feed.parked >= ALL or self.feed.weight >= HEAVY
 
     def _begin(self, key: Any, head: Flight, waiters: deque[Row]) -> None:
         """Set a whole key aside: the event that is tried again, and then those behind it."""
@@ -133,8 +136,8 @@ class Spill:
             message.batch, message.index = copy, 0
         self.lane.open.add(copy)
         self._set_aside(key, batch, index, found, copy)
-        self.feed.parked -= len(waiters)
         for row in waiters:
+            self.feed.leave(row[0], row[1])
             self._set_aside(key, row[0], row[1])
         waiters.clear()  # It stays in the table: whoever ends the key's event asks here for the next.
 
@@ -145,7 +148,7 @@ class Spill:
         self, key: Any, batch: Batch, index: int, found: Entry | None = None, copy: Spilled | None = None
     ) -> None:
         self.keys[key].writing += 1
-        self.feed.parked += 1
+        self.feed.enter(batch, index)
         self.floors.hold(batch.origin(index), batch.place(index))
         found = found or self._entry(batch, index, key)
         self._queue.append((key, batch, index, identity(batch, index), found, copy))
@@ -176,7 +179,7 @@ class Spill:
                     self._known.add(id)
                     kept.places.append((stream, place, id, batch.origin(index)))
                     self.count += 1
-                self.feed.parked -= 1
+                self.feed.leave(batch, index)
                 batch.settle(index)
                 if kept.idle and (kept.places or not kept.writing):
                     self._pull(key, kept)

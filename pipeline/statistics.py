@@ -41,6 +41,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
         "retries": retries,
         "waiting": waiting,
         "parked": {lane.source.stage: lane.feed.parked for lane in engine.lanes},
+        "parked_bytes": {lane.source.stage: lane.feed.weight for lane in engine.lanes},
         "spilled": {lane.source.stage: lane.feed.aside.count for lane in engine.lanes if lane.feed.aside is not None},
         "spilled_keys": {
             lane.source.stage: len(lane.feed.aside.keys) for lane in engine.lanes if lane.feed.aside is not None

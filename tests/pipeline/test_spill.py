@@ -126,6 +126,20 @@ async def test_the_others_go_on_and_the_key_follows_in_order(form: str) -> None:
         assert (lane.feed.table, lane.feed.parked, lane.in_flight) == ({}, 0, 0)
 
 
+async def test_large_events_are_set_aside_by_their_weight(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spill, "MOST", 1_000)
+    monkeypatch.setattr(spill, "HEAVY", 10_000)
+    gate = Gate()
+    async with bench(gated(form, gate)) as b:
+        b.topic("in").extend(encoded(0, 10, lambda number: "hot"))
+        b.topic("in").extend([msgspec.json.encode({"id": 10 + at, "key": "hot", "x": "y" * 5_000}) for at in range(9)])
+        await b.until(lambda: b.confirmed("in") == 19)
+        assert (b.engine.statistics()["parked_bytes"]["in"], b.engine.lanes[0].feed.parked) == (0, 0)
+        gate.open = True
+        await b.until(lambda: acted(b) == list(range(19)))
+        assert b.engine.lanes[0].feed.weight == 0
+
+
 async def test_what_comes_while_the_key_goes_on_waits_behind_it(form: str) -> None:
     gate = Gate()
     async with bench(gated(form, gate)) as b:
