@@ -14,7 +14,7 @@ from zlib import crc32
 
 import msgspec
 import redis
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import Producer
 
 from tests.application.foreign import mosquitto_pub
 from tests.chaos.tally import Step
