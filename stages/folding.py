@@ -110,17 +110,20 @@ class Folding:
         return answers
 
     async def _read_cells(self, questions: Sequence[Question]) -> None:
+        """Make sure that all of these values are known, but those whose keys hold something else."""
         cells = self._cells
-        unknown = list(dict.fromkeys([change.key for change, _ in questions if change.key not in cells]))
-        if not unknown:
-            return
-        found = await self._store.read_maps([self._space + key for key in unknown])
-        for key, fields in zip(unknown, found, strict=True):
-            # Another task may have read it meanwhile, and gone on from there.
-            if fields is not None and key not in cells:
-                if len(cells) >= KNOWN:
-                    del cells[next(iter(cells))]
-                cells[key] = Cell(self._space + key, fields)
+        wrong: set[str] = set()
+        # Again, for what was known before the store was asked may be forgotten when it has answered.
+        while asked := [change.key for change, _ in questions if change.key not in cells and change.key not in wrong]:
+            unknown = list(dict.fromkeys(asked))
+            found = await self._store.read_maps([self._space + key for key in unknown])
+            for key, fields in zip(unknown, found, strict=True):
+                if fields is None:
+                    wrong.add(key)
+                elif key not in cells:  # another task may have read it meanwhile, and gone on from there
+                    if len(cells) >= KNOWN:
+                        del cells[next(iter(cells))]
+                    cells[key] = Cell(self._space + key, fields)
 
     def _done(self, mark: Mark) -> bytes | None:
         """What the event's own update came to, where it knows that itself."""

@@ -8,20 +8,24 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
 import redis
+from confluent_kafka import Producer
 
-from tests.application.foreign import kcat_produce, mosquitto_pub
+from tests.application.foreign import mosquitto_pub
 from tests.chaos.tally import Step
 
 KEYS = 12
 SHOPS = 20
 PARTITIONS = 4
 """Of the topic that the Kafka door reads."""
+
+OWN = 3
+"""Keys of each of these partitions."""
 
 
 class Sender(Thread):
@@ -78,22 +82,32 @@ class Sender(Thread):
 
 
 class ThroughKafka(Sender):
-    """kcat, to one partition after the other: a key stays in its own."""
+    """An idempotent producer, to one partition after the other; each has keys of its own."""
 
     door = "kafka"
 
     def __init__(self, address: str, topic: str, partitions: int = PARTITIONS) -> None:
         super().__init__()
-        self.address, self.topic, self.partitions = address, topic, partitions
+        self.client = Producer({"bootstrap.servers": address, "enable.idempotence": True, "log_level": 0})
+        self.topic, self.partitions = topic, partitions
         self._next = 0
 
     def keys(self) -> Sequence[int]:
-        own = range(self._next % self.partitions, KEYS, self.partitions)
-        return [own[at % len(own)] for at in range(self.size)]
+        first = self._next % self.partitions * OWN
+        return [first + at % OWN for at in range(self.size)]
 
     def wave(self, steps: Sequence[Step]) -> None:
-        values, keys = [msgspec.json.encode(step) for step in steps], [step.key for step in steps]
-        kcat_produce(self.address, self.topic, values, keys=keys, partition=self._next % self.partitions)
+        self.client.list_topics(self.topic, timeout=60)  # a partition that was added is found at once
+        failures: list[object] = []
+        for step in steps:
+            self.client.produce(
+                self.topic,
+                msgspec.json.encode(step),
+                step.key,
+                self._next % self.partitions,
+                on_delivery=lambda error, _: failures.append(error) if error is not None else None,
+            )
+        assert self.client.flush(60) == 0 and not failures, failures[:1]
         self._next += 1
 
 
@@ -126,8 +140,14 @@ class ThroughRedis(Sender):
             insist(partial(self._add, step), redis.RedisError)
 
     def _add(self, step: Step) -> None:
+        """With an id that is used once: an entry whose answer was lost is not added again."""
         key = f"{self.stream}:{crc32(step.key.encode()) % self.partitions}"
-        self.client.xadd(key, {"data": msgspec.json.encode(step), "key": step.key})
+        fields: dict[Any, Any] = {"data": msgspec.json.encode(step), "key": step.key}
+        try:
+            self.client.xadd(key, fields, id=f"{int(step.id.rpartition('-')[2]) + 1}-0")
+        except redis.ResponseError as error:
+            if "equal or smaller" not in str(error):
+                raise
 
 
 class ThroughHttp(Sender):

@@ -204,6 +204,22 @@ async def test_a_mark_without_an_identity_only_reads(store: Store) -> None:
     assert await put(folding, 1, Payment("a")) == Spent(2, 2.0)
 
 
+async def test_what_is_forgotten_while_the_store_is_asked_is_read_again() -> None:
+    """Another task may forget a value that two processes have changed, just when this one has gone to read others."""
+
+    class Slow(MemoryStore):
+        async def read_maps(self, keys: Sequence[str]) -> list[dict[bytes, bytes] | None]:
+            found = await super().read_maps(keys)
+            if keys == ["fold:b"]:
+                folding.forget()
+            return found
+
+    folding = SPENT.open(Slow(), "fold:")
+    assert await put(folding, 0, Payment("a")) == Spent(1, 1.0)
+    asked = [(folding.question(Payment(card)), at(place)) for place, card in ((1, "a"), (2, "b"))]
+    assert await folding.ask_many(asked) == [Spent(2, 2.0), Spent(1, 1.0)]
+
+
 async def test_something_else_under_the_key() -> None:
     store = MemoryStore()
     await store.write("fold:a", b"1")

@@ -1,0 +1,194 @@
+"""Servers that stop, freeze, fill up, are replaced, and topics that change, while events come through every door."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import redis
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from tests.application.foreign import make_topic
+from tests.application.process import Process, until
+from tests.chaos.conftest import TALLY
+from tests.chaos.senders import PARTITIONS, ThroughKafka
+from tests.chaos.trial import Trial
+from tests.servers import Kafka, Mosquitto, Redis
+from tests.servers.port import HOST
+from tests.servers.proxy import Proxy
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+AWAY = 2.0
+"""Seconds that a server is away."""
+
+FROZEN = 10.0
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Kafka]:
+    """A Kafka that these tests alone use. One that was stopped is to be believed gone soon."""
+    with Kafka({"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+def test_the_broker_is_stopped_and_started(
+    client: str, program: Process, topics: str, broker: Kafka, seed: int
+) -> None:
+    program.variables |= {"PENSTOCK_KAFKA": broker.address, "PENSTOCK_KAFKA_CLIENT": client}
+    with trial(program, topics, seed) as tried:
+        tried.come_further()
+        broker.stop()
+        time.sleep(AWAY)
+        broker.start()
+        tried.come_further()
+        tried.finish()
+
+
+def stopped(server: Redis) -> None:
+    """Stopped in order, and started again."""
+    server.stop()
+    time.sleep(AWAY)
+    server.start()
+
+
+def killed(server: Redis) -> None:
+    """Ended as `kill -9` does: what it had answered is with the operating system."""
+    server.kill()
+    time.sleep(AWAY)
+    server.start()
+
+
+def frozen(server: Redis) -> None:
+    """Connections stay, and nothing answers."""
+    server.pause()
+    time.sleep(FROZEN)
+    server.resume()
+
+
+def full(server: Redis) -> None:
+    """Takes nothing more, and evicts nothing."""
+    with redis.Redis.from_url(server.address) as client:
+        client.config_set("maxmemory", 1)
+        time.sleep(2 * AWAY)
+        client.config_set("maxmemory", 0)
+
+
+@pytest.mark.parametrize("breaks", [stopped, killed, frozen, full])
+def test_the_store_is(
+    breaks: Callable[[Redis], None], program: Process, topics: str, own_redis: Redis, seed: int
+) -> None:
+    program.variables["PENSTOCK_STORE"] = own_redis.address
+    with trial(program, topics, seed) as tried:
+        tried.come_further()
+        breaks(own_redis)
+        tried.come_further()
+        tried.finish()
+
+
+def test_the_store_is_replaced_by_its_replica(program: Process, topics: str, own_redis: Redis, seed: int) -> None:
+    with Redis({"replicaof": f"{HOST} {own_redis.port}"}) as replica, Proxy(own_redis.port) as proxy:
+        address = f"redis://{HOST}:{proxy.port}/0"
+        program.variables["PENSTOCK_STORE"] = address
+        with trial(program, topics, seed) as tried:
+            tried.come_further()
+            proxy.hold()
+            until(lambda: replicated(own_redis) == replicated(replica), "the replica has everything")
+            with redis.Redis.from_url(replica.address) as client:
+                client.replicaof("NO", "ONE")
+            own_redis.stop()
+            proxy.to = replica.port
+            proxy.cut()
+            proxy.release()
+            tried.come_further()
+            tried.finish()
+
+
+def replicated(server: Redis) -> int:
+    """How far the stream of replication has come there."""
+    with redis.Redis.from_url(server.address) as client:
+        found: Any = client.info("replication")
+        return int(found.get("slave_repl_offset", found["master_repl_offset"]))
+
+
+def test_mosquitto_is_restarted(program: Process, topics: str, own_mosquitto: Mosquitto, seed: int) -> None:
+    program.variables["PENSTOCK_MQTT"] = own_mosquitto.address
+    with trial(program, topics, seed) as tried:
+        tried.come_further()
+        # One that is killed forgets what it has acknowledged since it last saved; that is not ours to keep.
+        own_mosquitto.stop()
+        time.sleep(AWAY)
+        own_mosquitto.start()
+        tried.come_further()
+        tried.finish()
+
+
+def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, seed: int) -> None:
+    """Three processes, of which one is stopped or started every other second."""
+    random = Random(seed)
+    program.variables["TALLY_DOORS"] = "kafka redis"
+    with ExitStack() as stack:
+        others: list[Process] = []
+        for name in ("second", "third"):
+            (tmp_path / name).mkdir()
+            variables = dict(program.variables)
+            del variables["PENSTOCK_HTTP_LISTEN"], variables["PENSTOCK_ADMIN_LISTEN"]
+            others.append(stack.enter_context(Process(tmp_path / name, variables, TALLY)))
+        tried = stack.enter_context(trial(program, topics, seed, doors=("kafka", "redis")))
+        for _ in range(8):
+            one = random.choice(others)
+            if one.running:
+                assert one.stop() == 0, one.tail()
+            else:
+                one.start(wait=random.random() < 0.5)
+            time.sleep(random.random() * 2)
+        for one in others:
+            one.kill()
+        tried.finish(ordered=("kafka", "redis"))
+
+
+def test_a_partition_is_added(program: Process, topics: str, broker: Kafka, seed: int) -> None:
+    program.variables["PENSTOCK_KAFKA"] = broker.address
+    with trial(program, topics, seed) as tried:
+        tried.come_further()
+        admin = AdminClient({"bootstrap.servers": broker.address})
+        admin.create_partitions([NewPartitions(f"{topics}in", PARTITIONS + 2)])[f"{topics}in"].result(30)
+        kafka = tried.senders[0]
+        assert isinstance(kafka, ThroughKafka)
+        kafka.partitions = PARTITIONS + 2
+        tried.come_further(400)
+        tried.finish()
+
+
+@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+def test_a_topic_is_deleted_and_made_again(
+    client: str, program: Process, topics: str, broker: Kafka, seed: int
+) -> None:
+    """What was in it and not read goes with it; of what is sent after that nothing is missed, and nothing mistaken."""
+    program.variables |= {"PENSTOCK_KAFKA": broker.address, "PENSTOCK_KAFKA_CLIENT": client}
+    with trial(program, topics, seed) as tried:
+        tried.come_further(200)
+        kafka = tried.senders[0]
+        kafka.stop()
+        until(lambda: not tried.ledger.missing(kafka.sent), lambda: str(tried.missing()))
+        admin = AdminClient({"bootstrap.servers": broker.address})
+        admin.delete_topics([f"{topics}in"])[f"{topics}in"].result(30)
+        make_topic(broker.address, f"{topics}in", partitions=PARTITIONS)
+        again = ThroughKafka(broker.address, f"{topics}in")
+        again.door = "again"
+        tried.begin(again)
+        tried.come_further(400)
+        tried.finish()
+
+
+def trial(program: Process, topics: str, seed: int, doors: tuple[str, ...] = ()) -> Trial:
+    """A trial whose senders find the servers where the program does."""
+    settings = program.variables
+    kafka, mqtt, store = settings["PENSTOCK_KAFKA"], settings["PENSTOCK_MQTT"], settings["PENSTOCK_STORE"]
+    return Trial(program, topics, seed, kafka=kafka, mqtt=mqtt, redis=store, doors=doors)
