@@ -21,6 +21,7 @@ NAMES = (
     "memory",
     "poison",
     "guarded",
+    "spike",
 )
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import redis
-from confluent_kafka.admin import AdminClient, NewPartitions
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewPartitions
 
 from tests.application.foreign import make_topic
 from tests.application.process import Process, until
