@@ -20,6 +20,7 @@ from penstock.connectors.http_stream import IS_FULL, OTHER, HttpStreamBatch, app
 from penstock.connectors.redis_source import RedisSource
 from penstock.connectors.reply import ReplyError
 from penstock.connectors.site import Site
+from penstock.connectors.watermark import Watermarks
 from penstock.errors import BadEvent, Unavailable
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ class HttpDurableSource:
     @property
     def problem(self) -> str | None:
         return "stopping" if self._stopped else self._entries.problem
+
+    @property
+    def watermarks(self) -> Watermarks | None:
+        return self._entries.watermarks
+
+    @watermarks.setter
+    def watermarks(self, watermarks: Watermarks | None) -> None:
+        self._entries.watermarks = watermarks
 
     async def open(self) -> None:
         await self._connection.open()

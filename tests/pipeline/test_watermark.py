@@ -14,10 +14,11 @@ import pytest
 from msgspec import Struct
 
 from penstock import Pipeline
-from penstock.connectors import Kafka, Message, Redis, Settings, Site
+from penstock.connectors import Endpoint, Http, Kafka, Message, Mqtt, Redis, Settings, Site
 from penstock.connectors.command import pack
 from penstock.connectors.connection import Connection
 from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.protocol import Rewindable
 from penstock.connectors.store import RedisStore
 from penstock.connectors.topics import Topics
 from penstock.connectors.watermark import Watermarks
@@ -192,3 +193,20 @@ async def test_another_server_rewinds_every_source_once() -> None:
     assert rewound == ["one", "other"]
     assert await watermarks.read(["a/0", "b/0"]) == ["7", "9 note"]
     assert await watermarks.keep({"a/0": "8"}, watermarks.server)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "goes_back"),
+    [
+        (Kafka("in"), True),
+        (Redis("in"), True),
+        (Http("/in", durable=True), True),
+        (Http("/in"), False),
+        (Mqtt("in"), False),
+    ],
+    ids=str,
+)
+def test_which_sources_go_back(endpoint: Endpoint, goes_back: bool) -> None:
+    address = "redis://127.0.0.1:1/0"
+    site = Site(Settings({"PENSTOCK_STORE": address, "PENSTOCK_KAFKA": "127.0.0.1:1", "PENSTOCK_MQTT": "mqtt://h:1"}))
+    assert isinstance(endpoint.source(site), Rewindable) is goes_back
