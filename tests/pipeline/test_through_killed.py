@@ -10,6 +10,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import confluent_kafka as ck
 import pytest
@@ -54,8 +55,8 @@ class Topics:
             records = consumer.consume(1000, timeout=1.0)
             for record in records:
                 assert record.error() is None
-                headers = dict(record.headers() or ())
-                found[str(headers["ce_id"], "utf-8")].add((record.value() or b"").decode())
+                headers: dict[str, Any] = dict(record.headers() or ())
+                found[headers["ce_id"].decode()].add((record.value() or b"").decode())
             if len(found) >= distinct and not records:
                 break
         consumer.close()
