@@ -9,6 +9,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -60,11 +61,8 @@ def actions(dev: Running) -> float:
 def sent(folder: Path) -> list[tuple[str, dict[str, str]]]:
     """Everything in the topic of actions: the ids, with what was said under them, partition by partition."""
     with Embedded(folder / ".penstock" / "valkey") as server, redis.from_url(server.address) as client:
-        return [
-            (fields[b"ce_id"].decode(), json.loads(fields[b"data"]))
-            for number in range(4)
-            for _, fields in client.xrange(f"kafka:told:{number}")
-        ]
+        entries: list[Any] = [one for number in range(4) for one in client.xrange(f"kafka:told:{number}") or ()]
+    return [(fields[b"ce_id"].decode(), json.loads(fields[b"data"])) for _, fields in entries]
 
 
 def confirmed_more(dev: Running, least: int) -> bool:
