@@ -12,6 +12,7 @@ from penstock.errors import Unavailable
 from penstock.stages.function import MISSING
 from penstock.stages.helper import Asker, Failure
 from penstock.stages.outcome import Reject, Retry
+from penstock.stages.streak import Streak
 
 _CACHED = 10_000
 
@@ -47,6 +48,7 @@ class Caller:
         cache: float | None = None,
         thread: bool = False,
         name: str = "",
+        streak: bool = True,
     ) -> None:
         self.target = target
         self.name = name or getattr(target, "__name__", repr(target))
@@ -57,12 +59,14 @@ class Caller:
         self.default = default
         self.cache = cache
         self.thread = thread
+        self.streak = Streak(f"{self.name}()", clock) if streak and default is MISSING else None
         self._answers: dict[Any, tuple[float, Any]] = {}
 
     async def ask(self, question: tuple[Any, ...], by: float | None = None) -> Any:
         """The function's result, the cached one, or the default where it failed or took too long.
 
-        What the function says on purpose (`Reject`, `Retry`) has no default.
+        What the function says on purpose (`Reject`, `Retry`) has no default. Where distinct questions meet nobody in a
+        row, it is an outage for a while: `Unavailable`.
         """
         if self.cache is not None:
             found = self._answers.get(_hashable(question))
@@ -72,10 +76,15 @@ class Caller:
             answer = await self._within(question, limit(self.timeout, by, self.clock.monotonic()))
         except (Reject, Retry):
             raise
-        except Exception:
-            if self.default is MISSING:
+        except Exception as error:
+            if self.default is not MISSING:
+                return self.default
+            judged = error if self.streak is None else self.streak.judge(_hashable(question), error)
+            if judged is error:
                 raise
-            return self.default
+            raise judged from error
+        if self.streak is not None and self.streak.failed:
+            self.streak.succeeded()
         if self.cache is not None:
             self._keep(_hashable(question), answer)
         return answer
@@ -125,7 +134,9 @@ class ListCaller:
         thread: bool = False,
     ) -> None:
         name = getattr(target, "__name__", repr(target))
-        self.one = Caller(self._call, (), clock=clock, coroutine=coroutine, timeout=timeout, thread=thread, name=name)
+        self.one = Caller(
+            self._call, (), clock=clock, coroutine=coroutine, timeout=timeout, thread=thread, name=name, streak=False
+        )
         self.target = target
         self.takes = tuple(takes)
         self.max = max

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from penstock import Pipeline
+from penstock import Pipeline, Retries, call
 from penstock.connectors.http import Http
 from tests.connectors.http_rig import HttpSinkRig
 from tests.pipeline.doubles import Memory, bench
@@ -92,3 +92,26 @@ async def test_dead_letters_after_the_declared_time(called: HttpSinkRig) -> None
         b.topic("in").extend(orders("third", 30))
         await b.until(lambda: b.confirmed("in") == sent + 30)
         assert engine.letters.written == written, "it closed by itself"
+
+
+async def test_a_function_that_calls_one() -> None:
+    away = True
+
+    async def limit(order: Order) -> int:
+        if away:
+            raise ConnectionRefusedError("nobody there")
+        return 7
+
+    pipeline = Pipeline("orders", concurrency=8, retry=Retries(attempts=2, first="1ms"))
+    stream = pipeline.source(Memory("in"), schema=Order, key="customer", id="id")
+    stream.enrich(limit=call(limit, timeout="5s")).act(decide, to=Memory("out"))
+    async with bench(pipeline) as b:
+        engine = b.engine
+        b.topic("in").extend(orders("", 50))
+        await b.until(lambda: "limit()" in engine.outages.down)
+        assert any("limit() is not available: ConnectionRefusedError" in problem for problem in engine.problems())
+        assert engine.shut(engine.lanes[0])
+        away = False
+        await b.until(lambda: b.confirmed("in") == 50)
+        assert engine.letters.written == 0 and not engine.problems()
+        assert len(b.topic("out")) == 50
