@@ -94,7 +94,7 @@ class Folding:
         left: Sequence[int] = range(len(questions))
         for _ in range(TRIES):
             await self._read_cells([questions[at] for at in left if not self._done(questions[at][1])])
-            attempts = [self._attempt(at, *questions[at]) for at in left]
+            attempts = [self._pending(self._attempt(at, *questions[at])) for at in left]
             denied = await self._send(attempts)
             for attempt in attempts:
                 if attempt.at not in denied:
@@ -150,6 +150,12 @@ class Folding:
         swap = cell.put(mark, packed, version, now=self._store.second(), horizon=self._horizon)
         return Attempt(at, answer, mark, packed, cell, swap)
 
+    def _pending(self, attempt: Attempt) -> Attempt:
+        """From now on, and not only from when it is sent: the same event may follow in the same request."""
+        if attempt.cell is not None and attempt.swap is not None:
+            attempt.cell.pending += 1
+        return attempt
+
     def _as_it_is(self, cell: Cell) -> bytes:
         """What an event gets that counts for nothing here, for it was counted before."""
         if cell.value is None:
@@ -162,8 +168,6 @@ class Folding:
         if not asked:
             return set()
         cells = [attempt.cell for attempt in asked if attempt.cell is not None]
-        for cell in cells:
-            cell.pending += 1
         try:
             agreed = await self._store.swap([attempt.swap for attempt in asked if attempt.swap is not None])
         except BaseException:

@@ -194,6 +194,15 @@ async def test_what_a_letter_says_was_done_is_not_done_again() -> None:
         assert await folding.ask((folding.question(Payment("a")), Mark(id="letter#2"))) == Spent(2, 2.0)
 
 
+async def test_an_event_that_comes_twice_at_once_upon_a_value_that_is_out_of_date(store: Store) -> None:
+    one, other = SPENT.open(store, "fold:"), SPENT.open(store, "fold:")
+    await put(other, 0, Payment("a"))
+    await put(one, 0, Payment("a"))
+    await put(one, 1, Payment("a"))
+    twice = [(other.question(Payment("a")), at(2)), (other.question(Payment("a")), at(2))]
+    assert await other.ask_many(twice) == [Spent(3, 3.0), Spent(3, 3.0)]
+
+
 async def test_a_mark_without_an_identity_only_reads(store: Store) -> None:
     folding = SPENT.open(store, "fold:")
     with pytest.raises(Reject, match="the state is gone"):
