@@ -17,6 +17,7 @@ import msgspec
 
 from penstock.connectors import Batch, Store
 from penstock.errors import ConfigError
+from penstock.pipeline.turns import Turns
 
 STREAM = "penstock:{pipeline}:dead"
 
@@ -185,6 +186,7 @@ class Letters:
     size: int = 0
     full: bool = False
     _encode: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
+    _turns: Turns = field(default_factory=Turns)
 
     @property
     def room(self) -> float:
@@ -214,7 +216,7 @@ class Letters:
         except UnicodeEncodeError:  # half a surrogate, which a transport or an exception's text may hold
             encoded = json.dumps(msgspec.to_builtins(letter), ensure_ascii=False).encode("utf-8", "replace")
             letter = msgspec.json.decode(encoded, type=Letter)
-        await self.store.append(self.stream, {"letter": encoded}, id=letter.id)
+        await self._turns.take(lambda: self.store.append(self.stream, {"letter": encoded}, id=letter.id))
         self.counted(letter)
         return letter
 
