@@ -132,14 +132,11 @@ class Cell:
         if mark.origin:
             changed[mark.entry] = value
             bound, floor = _bound(mark.origin), mark.floor.encode()
-            known = fields.get(bound)
-            if known is not None:
-                was, _, last = known.partition(b" ")
-                floor = max(floor, was)
-            if known is None or floor != was or now - int(last) > OFTEN:
-                changed[bound] = b"%b %d" % (floor, now)
-                if mark.watermarks and mark.floor and floor == mark.floor.encode():
-                    rises = Floor(mark.watermarks, mark.origin, mark.floor)
+            was, _, last = fields.get(bound, b" 0").partition(b" ")
+            if floor > was and mark.watermarks:
+                rises = Floor(mark.watermarks, mark.origin, mark.floor)
+            if floor > was or now - int(last) > OFTEN:
+                changed[bound] = b"%b %d" % (max(floor, was), now)
         else:
             changed[mark.entry] = b"%010d%b" % (now, value)
         fields.update(changed)

@@ -57,17 +57,17 @@ class Admin:
                 web.get("/metrics", self._metrics),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
+        self._runner = runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
         try:
             if "/" in self.listen:
-                await web.UnixSite(self._runner, self.listen).start()
+                await web.UnixSite(runner, self.listen).start()
             else:
                 host, port = address(self.listen, VARIABLE)
-                await web.TCPSite(self._runner, host, port).start()
-                self.port = self._runner.addresses[0][1]
+                await web.TCPSite(runner, host, port).start()
+                self.port = runner.addresses[0][1]
         except OSError as error:
-            await self._runner.cleanup()
+            await runner.cleanup()
             raise ConfigError(taken(self.listen, VARIABLE, error)) from error
 
     async def close(self) -> None:
