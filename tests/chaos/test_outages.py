@@ -14,6 +14,7 @@ import redis
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
+from tests.application.foreign import make_topic
 from tests.application.process import Process, until
 from tests.chaos.conftest import TALLY
 from tests.chaos.senders import PARTITIONS, ThroughKafka
@@ -163,6 +164,30 @@ def test_a_partition_is_added(program: Process, topics: str, broker: Kafka, seed
         assert isinstance(kafka, ThroughKafka)
         kafka.partitions = PARTITIONS + 2
         tried.come_further(400)
+        tried.finish()
+
+
+@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+def test_a_topic_is_deleted_and_made_again(
+    client: str, program: Process, topics: str, broker: Kafka, seed: int
+) -> None:
+    """While the program is away. Of what is sent to the new one nothing is left out, though its offsets were there."""
+    program.variables |= {"PENSTOCK_KAFKA": broker.address, "PENSTOCK_KAFKA_CLIENT": client}
+    with trial(program, topics, seed) as tried:
+        tried.come_further(200)
+        for sender in tried.senders:
+            sender.stop()
+        until(lambda: not tried.missing(), lambda: str(tried.missing()))
+        assert program.stop() == 0, program.tail()
+        admin = AdminClient({"bootstrap.servers": broker.address})
+        admin.delete_topics([f"{topics}in"])[f"{topics}in"].result(30)
+        until(lambda: f"{topics}in" not in admin.list_topics(timeout=10).topics, "the topic is gone")
+        make_topic(broker.address, f"{topics}in", partitions=PARTITIONS)
+        again = ThroughKafka(broker.address, f"{topics}in")
+        again.door = "again"
+        tried.begin(again)
+        program.start()
+        tried.come_further(200)
         tried.finish()
 
 
