@@ -151,6 +151,10 @@ class Batch:
         """This record waits for `more` further confirmations before it is finished."""
         self._more[index] = self._more.get(index, 0) + more
 
+    def owes(self, index: int) -> int:
+        """How many confirmations this record waits for."""
+        return 1 + self._more.get(index, 0) if self.owed[index] else 0
+
     def settle(self, index: int) -> None:
         """One confirmation of this record arrived; with the last one it is finished."""
         if self._more:

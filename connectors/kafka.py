@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
 
 from penstock.connectors.duration import D
 from penstock.connectors.kafka_client import Consumer, Listener, Producer, Subscription
-from penstock.connectors.kafka_sink import KafkaSink
+from penstock.connectors.kafka_seat import Seat
+from penstock.connectors.kafka_sink import KafkaSink, TransactionalSink
 from penstock.connectors.kafka_source import KafkaSource
+from penstock.connectors.kafka_transactions import Transactions, Transactor
 from penstock.connectors.site import Site
 from penstock.errors import ConfigError
 
@@ -34,6 +37,10 @@ class Kafka:
     one with the same declared `id=`, else with the same CloudEvents `source` and `id`.
 
     `on` names another cluster: `Kafka("t", on="eu")` is at `PENSTOCK_KAFKA__EU`.
+
+    As a sink, `transactional=True` commits actions and the offsets of their events in one transaction: a reader with
+    `isolation.level=read_committed` sees each action once, whatever breaks. All sources of the pipeline are then topics
+    of the same cluster, and all its sinks such sinks.
 
     >>> Kafka("payments").address
     'kafka:payments'
@@ -65,6 +72,9 @@ class Kafka:
     def sink(self, site: Site) -> KafkaSink:
         self._check()
         settings = site.settings.kafka(self.on)
+        if self.transactional:
+            found = site.share(f"kafka-transactions:{self.on}", lambda: transactions(settings, site))
+            return TransactionalSink(self.address, found)
 
         def make() -> Producer:
             made = producer(settings, _client_id(site))
@@ -76,8 +86,6 @@ class Kafka:
     def _check(self) -> None:
         if self.start not in ("latest", "earliest"):
             raise ConfigError(f'Kafka({self.topic!r}): start is {self.start!r}; it is "latest" or "earliest"')
-        if self.transactional:
-            raise ConfigError(f"Kafka({self.topic!r}): transactional= is not in this version; leave it out")
 
 
 def consumer(subscription: Subscription, listener: Listener) -> Consumer:
@@ -104,6 +112,39 @@ def producer(settings: KafkaSettings, client_id: str) -> Producer:
     from penstock.connectors.kafka_python_producer import PythonProducer
 
     return PythonProducer(settings, client_id)
+
+
+def transactions(settings: KafkaSettings, site: Site) -> Transactions:
+    """The transactions of a process on one cluster.
+
+    They have a name that outlives the process, so that its next life ends at once what this one may leave open; one of
+    its own after another process has taken that name.
+    """
+    seat = Seat(f"{settings.address} {site.group} transactions")
+    name = f"{site.group}-{seat.name}" if seat.name else f"{site.group}-{uuid4().hex}"
+
+    chosen = name
+
+    def make(anew: bool) -> Transactor:
+        nonlocal chosen
+        if anew:
+            chosen = f"{name}-{uuid4().hex}"
+        if client(settings) == "confluent":
+            from penstock.connectors.kafka_confluent_transactor import ConfluentTransactor
+
+            return ConfluentTransactor(settings, _client_id(site), chosen)
+        from penstock.connectors.kafka_python_transactor import PythonTransactor
+
+        return PythonTransactor(settings, _client_id(site), chosen)
+
+    made = Transactions(make, settings.transaction_interval)
+
+    async def close() -> None:
+        await made.close()
+        seat.leave()
+
+    site.on_close(close)
+    return made
 
 
 def client(settings: KafkaSettings) -> str:

@@ -117,12 +117,16 @@ class Progress:
     - `next`: the offset of the first record that is not finished, or the one after the last; None before the first.
     - `end`: the offset after the last record.
     - `committed`: the last commit, as the broker has confirmed it.
+    - `void`: the partition has left, and what is decided for its records comes too late for a transaction.
+    - `member`: the source that reads the partition.
     """
 
-    __slots__ = ("_crowded", "batches", "committed", "end", "fenced", "next", "partition")
+    __slots__ = ("_crowded", "batches", "committed", "end", "fenced", "member", "next", "partition", "void")
 
-    def __init__(self, partition: Partition) -> None:
+    def __init__(self, partition: Partition, member: Any = None) -> None:
         self.partition = partition
+        self.member = member
+        self.void = False
         self.batches: deque[KafkaBatch] = deque()
         self.next: int | None = None
         self.end = 0
@@ -145,18 +149,23 @@ class Progress:
         """Let go of the batches that are finished whole, wherever they are: what is between the others is finished."""
         self.batches = deque(batch for batch in self.batches if batch.left)
         self._crowded = 2 * len(self.batches) + 16
-        if self.batches:
-            front = self.batches[0]
-            self.next = front.offset(front.finished())
-        elif self.end:
-            self.next = self.end
+        self.next = self._first()
+
+    def _first(self) -> int | None:
+        front = next((batch for batch in self.batches if batch.left), None)
+        return front.offset(front.finished()) if front is not None else self.end or self.next
 
     def due(self) -> tuple[int, str] | None:
         """The offset and the note to commit, None where that would not be news."""
         self.prune()
-        if self.next is None or self.next < self.committed[0]:
+        return self.ahead()
+
+    def ahead(self) -> tuple[int, str] | None:
+        """The same, where records pass for finished for the moment of the question: nothing is let go of."""
+        first = self._first()
+        if first is None or first < self.committed[0]:
             return None
-        found = self.next, write(self.partition.topic, self.next, self.above())
+        found = first, write(self.partition.topic, first, self.above())
         return found if found != self.committed else None
 
     def above(self) -> Iterator[Span]:

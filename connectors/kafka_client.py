@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_batch import Commits, KafkaBatch
@@ -102,6 +102,9 @@ class Consumer(Protocol):
 
     def commit(self, commits: Commits) -> None:
         """Begin to commit; `committed` tells the end, which may take further polls."""
+
+    def group(self) -> Any:
+        """This member, as a producer of the same client wants to have it. Called from any thread; raises `Broken`."""
 
     def lag(self) -> int | None:
         """Records that wait at the broker, as far as is known without asking it."""

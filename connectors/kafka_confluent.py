@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future
@@ -67,6 +68,9 @@ class ConfluentConsumer:
         self._admin: Any = None
         self._answer: Future[Any] | None = None
         self._asked = 0.0
+        self._grouped = False
+        self._group: Any = None
+        self._known = threading.Event()
 
     def open(self) -> None:
         import confluent_kafka as ck
@@ -189,6 +193,7 @@ class ConfluentConsumer:
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         assert self._consumer is not None
         self._look_at_the_topic()
+        self._learn_the_group()
         # `consume` waits until it has as many as it was asked for, so it is only ever asked for what is there.
         messages = self._consumer.consume(MOST, 0)
         if not messages:
@@ -263,6 +268,19 @@ class ConfluentConsumer:
         assert self._consumer is not None
         self._consumer.resume([place for place in self._consumer.assignment() if place.partition in partitions])
 
+    def group(self) -> Any:
+        # Asked for by this thread alone: the client waits for its other threads without letting go of the interpreter
+        # lock, and they may be waiting for one that polls, and wants it.
+        self._grouped = True
+        if not self._known.wait(CONNECT) or self._group is None:
+            raise Broken("the consumer is closed")
+        return self._group
+
+    def _learn_the_group(self) -> None:
+        if self._grouped and self._consumer is not None:
+            self._group = self._consumer.consumer_group_metadata()
+            self._known.set()
+
     def lag(self) -> int | None:
         consumer = self._consumer
         if consumer is None:
@@ -279,6 +297,8 @@ class ConfluentConsumer:
     def close(self) -> None:
         if self._consumer is not None:
             consumer, self._consumer = self._consumer, None
+            self._group = None
+            self._known.clear()
             try:
                 if not self._fenced:
                     self._give_up_the_seat(consumer)
@@ -318,6 +338,7 @@ class ConfluentConsumer:
     def _assigned(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         import confluent_kafka as ck
 
+        self._learn_the_group()
         try:
             commits = committed(consumer, self.subscription.topic, [each.partition for each in partitions])
         except ck.KafkaException as error:
@@ -335,6 +356,7 @@ class ConfluentConsumer:
     def _revoked(self, consumer: ck.Consumer, partitions: list[ck.TopicPartition]) -> None:
         import confluent_kafka as ck
 
+        self._learn_the_group()
         # Blocks this thread alone: heartbeats have their own.
         commits = self.listener.revoked([each.partition for each in partitions]).result()
         if not commits:

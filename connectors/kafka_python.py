@@ -221,6 +221,12 @@ class PythonConsumer:
     def resume(self, partitions: Collection[int]) -> None:
         self._consumer.resume(*(place for place in self._consumer.paused() if place.partition in partitions))
 
+    def group(self) -> Any:
+        consumer = self._consumer
+        if consumer is None:
+            raise Broken("the consumer is closed")
+        return consumer.group_metadata()
+
     def lag(self) -> int | None:
         if self._consumer is None:
             return None

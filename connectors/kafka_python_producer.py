@@ -102,7 +102,7 @@ class PythonProducer:
             if error is None:
                 outlet.delivered.append(message)
             else:
-                outlet.failed.append((message, _meaning(message, error)))
+                outlet.failed.append((message, meaning(message, error)))
         delivered = any(outlet.delivered for outlet in outlets)
         for outlet in outlets:
             outlet.flush()
@@ -205,7 +205,8 @@ class PythonProducer:
                 return  # the loop has gone
 
 
-def _meaning(message: Message, error: Exception) -> PenstockError:
+def meaning(message: Message, error: Exception) -> PenstockError:
+    """What an exception of the client says of a message: whether it will ever be taken."""
     errors = library("kafka.errors")
     final = (
         errors.InvalidTopicError,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from penstock.connectors.event import Message
 from penstock.connectors.kafka_client import Outlet, Producer
 from penstock.connectors.kafka_oversized import Halving
+from penstock.connectors.kafka_transactions import Transactions
 from penstock.connectors.protocol import Settled
 from penstock.errors import PenstockError
 
@@ -72,3 +73,15 @@ class KafkaSink:
         except TimeoutError:
             await self.producer.give_up()
         self._settled = None
+
+
+class TransactionalSink(KafkaSink):
+    """One endpoint's share of the transactions: what it takes settles when it is committed."""
+
+    def __init__(self, name: str, transactions: Transactions) -> None:
+        super().__init__(name, transactions)
+        self.transactions = transactions
+
+    async def flush(self) -> None:
+        self.transactions.hurry()
+        await super().flush()

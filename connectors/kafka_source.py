@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.kafka_batch import Commits, KafkaBatch, Progress
-from penstock.connectors.kafka_client import Consumer, Listener
+from penstock.connectors.kafka_client import Broken, Consumer, Listener
 from penstock.connectors.kafka_poller import Poller
 from penstock.connectors.kafka_watermark import Begun, Marked
 from penstock.connectors.watermark import Watermarks
@@ -36,7 +36,7 @@ class KafkaSource:
     def __init__(self, name: str, make: Callable[[Listener], Consumer], *, interval: float, drain: float) -> None:
         self.name = name
         self.make = make
-        self._topic = name.partition(":")[2]
+        self.topic = name.partition(":")[2]
         self._identity = ""
         self.interval = interval
         self.drain = drain
@@ -60,7 +60,7 @@ class KafkaSource:
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         if self.watermarks is not None and self._marked is None:
-            self._marked = Marked(self.watermarks, self._topic)
+            self._marked = Marked(self.watermarks, self.topic)
             self.watermarks.watch(self.rewind)
         self._poller = Poller(self.make(self), self._owned, self, self._loop)
         try:
@@ -186,11 +186,13 @@ class KafkaSource:
         else:
             self._end_commit({}, None)
 
-    def rewind(self) -> None:
-        """The store may have lost the last it was told: begin again, at the watermarks. Nothing more is committed."""
-        _forget(self._owned.values())
+    def rewind(self, why: str = "the store may have lost something") -> None:
+        """Begin again at the commits, or at the watermarks where they are older. Nothing of before is committed."""
+        for progress in tuple(self._owned.values()):
+            progress.forget()
+            progress.void = True
         if self._poller is not None:
-            self._poller.restart("the store may have lost something")
+            self._poller.restart(why)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         assert self._loop is not None
@@ -210,6 +212,30 @@ class KafkaSource:
         if future is not None and not future.done():
             future.set_result(error)
 
+    # -- transactions: their commits take the place of one's own -------------------------------------------------
+
+    def group(self) -> Any:
+        """This member of its group, as its client names it to a producer. Raises `Broken` while there is none."""
+        if self._poller is None:
+            raise Broken("the source is closed")
+        return self._poller.consumer.group()
+
+    async def hold(self) -> None:
+        """Commit nothing until `release`."""
+        while self._committing is not None:
+            await asyncio.wait([self._committing])
+        self._committing = asyncio.get_running_loop().create_future()
+
+    def release(self, commits: Commits, error: Exception | None) -> None:
+        """A transaction has ended, and committed these."""
+        self._end_commit(commits, error)
+
+    async def keep(self, commits: Commits) -> None:
+        """Have the store know first what a transaction is about to commit. Raises `Unavailable`."""
+        marked = self._marked
+        if marked is not None and not await marked.keep(commits, self._identity, marked.watermarks.server):
+            raise Unavailable("store", "it is another than before")
+
     # -- the listener: called from the client's threads ----------------------------------------------------------
 
     def begin(self, topic_id: str, commits: Begun) -> Future[Begun]:
@@ -223,7 +249,7 @@ class KafkaSource:
     def assigned(self, topic_id: str, partitions: Sequence[int]) -> None:
         self._identity = topic_id
         for number in partitions:
-            self._owned[number] = Progress(Partition(self._topic, number, topic_id))
+            self._owned[number] = Progress(Partition(self.topic, number, topic_id), self)
         log.info("%s: partitions %s are ours", self.name, sorted(partitions))
 
     def revoked(self, partitions: Sequence[int]) -> Future[Commits]:
@@ -237,7 +263,7 @@ class KafkaSource:
     def lost(self, partitions: Sequence[int]) -> None:
         leaving = [progress for number in partitions if (progress := self._owned.pop(number, None))]
         log.warning("%s: partitions %s were given to others", self.name, sorted(partitions))
-        self._call(_fence, leaving)
+        self._call(_lose, leaving)
 
     def committed(self, commits: Commits, error: Exception | None) -> None:
         self._call(self._end_commit, commits, error)
@@ -298,6 +324,8 @@ class KafkaSource:
             if answer.done() or done:
                 return
             done.append(True)
+            for progress in leaving:
+                progress.void = True
             if self._marked is None or not commits:
                 answer.set_result(commits)
             else:
@@ -318,13 +346,14 @@ class KafkaSource:
                 batch.changed = look
 
 
-def _forget(owned: Iterable[Progress]) -> None:
-    for progress in tuple(owned):
-        progress.forget()
-
-
 def _fence(leaving: Iterable[Progress]) -> None:
     for progress in leaving:
+        progress.fence()
+
+
+def _lose(leaving: Iterable[Progress]) -> None:
+    for progress in leaving:
+        progress.void = True
         progress.fence()
 
 

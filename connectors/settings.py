@@ -93,6 +93,7 @@ class KafkaSettings(_Connection):
       lets nobody else have them before `session_timeout`; `dynamic` makes a started process wait that long as well.
     - `protocol`: `classic`, or `consumer` where brokers have it (Kafka 4) and the client is confluent-kafka; members
       are then always dynamic, and `session_timeout` is the brokers'.
+    - `transaction_interval`: how often transactional sinks commit, and so how long their actions are withheld.
     - `metadata_interval`: how often new partitions are looked for.
     - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
       need their own package with kafka-python.
@@ -111,6 +112,7 @@ class KafkaSettings(_Connection):
     session_timeout: Length = 45.0
     membership: Literal["static", "dynamic"] = "static"
     protocol: Literal["classic", "consumer"] = "classic"
+    transaction_interval: Length = 0.5
     metadata_interval: Length = 30.0
     linger: Length = 0.002
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"

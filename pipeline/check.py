@@ -14,6 +14,7 @@ from penstock.pipeline.endpoints import check_endpoint
 from penstock.pipeline.graph import Graph, Order
 from penstock.pipeline.names import check_name
 from penstock.pipeline.paths import check_paths
+from penstock.pipeline.transactional import check_transactional
 from penstock.pipeline.updating import check_repeats
 from penstock.stages.function import length
 from penstock.stages.outcome import Retries, counts
@@ -24,6 +25,7 @@ def check(pipeline: Pipeline) -> Graph:
     _check_settings(pipeline)
     nodes = Drafts(pipeline.drafts, _resources(pipeline)).nodes()
     check_paths(nodes, pipeline.where, pipeline.name)
+    check_transactional(nodes, pipeline.record, pipeline.where)
     graph = Graph(
         pipeline.name,
         tuple(nodes),

@@ -116,10 +116,7 @@ async def test_a_partition_added_later_is_read_from_its_beginning(kafka_address:
         assert [record.value for record in taken] == [b"first", b"second"]
 
 
-async def test_what_is_not_in_this_version_is_refused() -> None:
-    site = Site(Settings({"PENSTOCK_KAFKA": "localhost:9092"}))
-    with pytest.raises(ConfigError, match="transactional= is not in this version"):
-        Kafka("t", transactional=True).sink(site)
+async def test_a_missing_address_is_named() -> None:
     with pytest.raises(ConfigError, match="PENSTOCK_KAFKA is not set"):
         Kafka("t").source(Site(Settings({})))
 
