@@ -25,7 +25,8 @@ def main() -> None:
     """Run until the turn is over, or a signal comes."""
     source = Kafka(os.environ["BENCH_TOPIC"], group=os.environ["BENCH_GROUP"], start="earliest")
     act = _counted() if "BENCH_SECONDS" in os.environ else decision.decide
-    pipeline = decision.pipeline("bench", source, Kafka(os.environ["BENCH_OUT"]), act)
+    sink = Kafka(os.environ["BENCH_OUT"], transactional="BENCH_TRANSACTIONAL" in os.environ)
+    pipeline = decision.pipeline("bench", source, sink, act)
     on_loop(service(pipeline, os.environ, _ready))
 
 

@@ -6,11 +6,16 @@ confirmed, which is checked after each turn: fewer commits than decisions in the
 `references/decide_kafka_confluent.py` and `references/decide_kafka_python.py`, loops by hand over lists of records,
 which ask Redis one list ahead.
 
+A third contestant is the pipeline with a transactional sink, which commits twice a second: against the pipeline
+without.
+
 penstock does beside that what it always does: order of keys across stages, ids and CloudEvents headers on every
 decision, metrics. Broker, Redis and contestant share all cores.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from benchmarks import decision, topics
 from benchmarks.child import Failed, Program
@@ -39,19 +44,21 @@ def run(options: Options) -> Report:
         contestants = []
         for client in options.clients:
             own = {**variables, "PENSTOCK_KAFKA": kafka.address, "PENSTOCK_KAFKA_CLIENT": client}
-            for name, module in ((f"hand-written, {client}", _LOOPS[client]), (f"penstock, {client}", _PIPELINE)):
+            for name, module, more in (
+                (f"hand-written, {client}", _LOOPS[client], {}),
+                (f"penstock, {client}", _PIPELINE, {}),
+                (f"penstock in transactions, {client}", _PIPELINE, {"BENCH_TRANSACTIONAL": "1"}),
+            ):
                 if options.wants(name):
-                    contestants.append(
-                        Contestant(
-                            name,
-                            lambda module=module, own=own: _turn(module, own, source, seconds, options),  # type: ignore[misc]
-                        )
-                    )
+                    turn = partial(_turn, module, {**own, **more}, source, seconds, options)
+                    contestants.append(Contestant(name, turn))
         report.rates = take_turns(contestants, rounds=options.rounds, warm=False, say=options.say)
     for client in options.clients:
         ours, loop = f"penstock, {client}", f"hand-written, {client}"
-        if {ours, loop} <= report.rates.keys():
-            report.figures.append(Figure(f"{ours} / {loop}", ratios(report.rates, ours, loop), 0.75))
+        committed = f"penstock in transactions, {client}"
+        for name, reference, target in ((ours, loop, 0.75), (committed, ours, 0.6)):
+            if {name, reference} <= report.rates.keys():
+                report.figures.append(Figure(f"{name} / {reference}", ratios(report.rates, name, reference), target))
     return report
 
 

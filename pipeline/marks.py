@@ -10,6 +10,7 @@ from penstock.connectors.mark import Mark
 from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.again import LetterBatch
 from penstock.pipeline.graph import Source
+from penstock.pipeline.place import has_positions
 from penstock.stages.forward import mark_of
 from penstock.stages.outcome import Reject
 
@@ -38,6 +39,7 @@ class Marks:
         floor: Callable[[Batch, int], str] | None = None,
     ) -> None:
         self.source = source
+        self.blind = not any(has_positions(endpoint) for endpoint in source.endpoints)
         self.declared = declared
         self.watermarks = watermarks
         self.floor = floor or (lambda batch, index: batch.floor())
@@ -45,7 +47,11 @@ class Marks:
     def __call__(self, batch: Batch, index: int, payload: Any, path: tuple[int, ...], stage: str) -> Mark:
         """Raises `Reject` for an event that nothing tells from another, where repeats are to count once."""
         if isinstance(batch, LetterBatch):
-            return batch.mark(stage, path)
+            mark = batch.mark(stage, path)
+            if mark.id and self.blind:
+                # Its sender may repeat it after the replay, and then has the same id to show.
+                return Mark(path=mark.path, id=self._identity(batch, index, payload), results=mark.results)
+            return mark
         way = "".join([f".{step}" for step in path])
         results = batch.updates.setdefault(index, {})
         origin = batch.origin(index)
