@@ -81,7 +81,9 @@ def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavaila
     )
     if isinstance(error, final):
         return ConfigError(f"Kafka at {settings.address}: {error}")
-    return Unavailable("kafka", f"{settings.address}: {error}")
+    # The broker's answer to a refused login is often lost with the connection.
+    login = f" (or the password of {settings.sasl_username!r} is wrong)" if settings.sasl_username else ""
+    return Unavailable("kafka", f"{settings.address}: {error}{login}")
 
 
 def _connection(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
