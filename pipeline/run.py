@@ -30,6 +30,9 @@ GRACE = 25.0
 LETTERS = 0.25
 """Seconds that the metrics wait for the number of dead letters; they tell the last one known where it takes longer."""
 
+OPENING = 5.0
+"""Seconds at the start in which no garbage is collected."""
+
 T = TypeVar("T")
 
 
@@ -81,12 +84,16 @@ class Service:
         """
         lives = [asyncio.ensure_future(self._live(engine)) for engine in self.engines]
         stopping = asyncio.ensure_future(self._stopping.wait())
+        # What is imported to open everything stays: looking through it for garbage again and again takes a tenth of the
+        # start. Not for longer than that, for what waits for a server makes garbage.
+        gc.disable()
+        collecting = asyncio.get_running_loop().call_later(OPENING, gc.enable)
         try:
-            # Opening leaves for other threads at once, and goes on there while the admin port's library is imported.
-            await asyncio.sleep(0)
             await self.admin.open()
             await _until_over(lives, stopping)
         finally:
+            collecting.cancel()
+            gc.enable()
             tasks: list[asyncio.Future[Any]] = [*lives, stopping]
             for task in tasks:
                 task.cancel()
@@ -148,6 +155,7 @@ class Service:
             log.info("%s is ready after %.2f s: reads %s", engine.graph.name, time.monotonic() - self._began, sources)
         # What is here now stays until the end: a full collection that walks it would stop every event for 50 ms.
         gc.freeze()
+        gc.enable()
         self.ready.set()
 
 
