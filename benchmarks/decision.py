@@ -22,7 +22,6 @@ from penstock import Pipeline
 from penstock.connectors import Endpoint
 from penstock.models import Prediction
 from penstock.stages.lookup import lookup
-from tests.servers import Redis
 
 MODEL = "card-risk@champion"
 THRESHOLD = 0.5
@@ -90,6 +89,8 @@ def pipeline(
 @contextmanager
 def environment() -> Iterator[dict[str, str]]:
     """A Redis that knows every card, and a registry with the model: their addresses as settings."""
+    from tests.servers import Redis  # not for the process whose start is measured
+
     with Redis() as redis, tempfile.TemporaryDirectory(prefix="penstock-models-") as registry:
         pin(redis.pid, measured=False)
         fill(redis.address)
