@@ -19,6 +19,8 @@ from tests.application.inputs import LARGE, through_http, through_kafka, through
 from tests.application.ledger import decided, ids, payment, payments
 from tests.application.process import Process, command, lines, until
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = ["confluent", pytest.param("kafka-python", marks=pytest.mark.slow)]
 
 

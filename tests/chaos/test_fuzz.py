@@ -23,6 +23,8 @@ from penstock.stages import lookup
 from tests.chaos.doors import Fed, Opened, Subscription, http, kafka, redis
 from tests.chaos.mutations import Mutations
 
+pytestmark = pytest.mark.slow
+
 EVENTS = int(os.environ.get("FUZZ", "20000"))
 SEED = int(os.environ.get("FUZZ_SEED", "1")) or Random().getrandbits(32)
 ROUND = 100

@@ -31,6 +31,8 @@ from tests.connectors.kafka_worker import working
 from tests.connectors.source_contract import opened, plain
 from tests.servers import Kafka as Server
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = ("confluent", "kafka-python")
 
 # A member's heartbeat tells it of a rebalance, and comes three times in a session.

@@ -23,6 +23,8 @@ from tests.connectors.sink_contract import message
 from tests.connectors.transacting_worker import LARGE, engine
 from tests.servers import Kafka as Server
 
+pytestmark = pytest.mark.slow
+
 CLIENTS = ("confluent", "kafka-python")
 QUICK = {"PENSTOCK_KAFKA_TRANSACTION_INTERVAL": "50ms"}
 
