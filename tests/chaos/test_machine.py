@@ -15,6 +15,7 @@ from tests.chaos.fates import Step
 from tests.chaos.scripts import PARTITIONS, place
 from tests.chaos.world import World
 
+pytestmark = pytest.mark.slow
 EXAMPLES = int(os.environ.get("CHAOS_EXAMPLES", "0"))
 """How many histories to try, other ones every time; by default the same few."""
 

@@ -252,6 +252,7 @@ orders.source(Http("/orders/{customer}", durable=True), schema=Order, key="custo
 """
 
 
+@pytest.mark.slow
 async def test_what_was_accepted_survives_kill_9(tmp_path: Path) -> None:
     (tmp_path / "orders.py").write_text(APP)
     with Redis({"appendfsync": "always"}) as server:

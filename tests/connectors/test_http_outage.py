@@ -128,6 +128,7 @@ class TestOneEvent:
             await sink.flush()
             assert ledger.confirmed() == {"bad"} and time.monotonic() - began >= 0.95
 
+    @pytest.mark.slow
     async def test_who_waits_makes_room(self, called: Called) -> None:
         called.bad = {f"bad{number}" for number in range(CONCURRENT + 20)}
         called.status = 503

@@ -237,6 +237,7 @@ async def test_a_partition_is_handed_on_when_what_runs_has_finished(rig: StreamR
             assert held(first) == {1 - moving}
 
 
+@pytest.mark.slow
 async def test_a_process_that_died_is_followed_when_its_lease_runs_out(rig: StreamRig) -> None:
     dead = rig.source()
     await dead.open()
