@@ -216,8 +216,8 @@ class FileRegistry:
 def open_registry(url: str) -> Registry:
     """The registry at a folder's path, a `file://` URL, or any URL that fsspec knows (`s3://bucket/models`).
 
-    >>> open_registry("/tmp/nowhere").address
-    '/tmp/nowhere'
+    >>> open_registry("/srv/models").address
+    '/srv/models'
     """
     scheme, separator, rest = url.partition("://")
     if not url:
