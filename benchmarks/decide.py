@@ -21,7 +21,7 @@ from benchmarks.payments import records
 from benchmarks.penstock_side import drain
 from benchmarks.references import decide_tasks, decide_ticks
 from penstock.connectors.memory import Memory
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 EVENTS = 60_000
 TASK_EVENTS = 6_000

@@ -18,7 +18,7 @@ from benchmarks.penstock_side import service
 from benchmarks.stages import Turn
 from penstock.connectors import Kafka
 from penstock.models import Prediction
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 
 def main() -> None:

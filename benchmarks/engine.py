@@ -21,7 +21,7 @@ from benchmarks.payments import payments
 from benchmarks.penstock_side import drain
 from penstock import Pipeline
 from penstock.connectors.memory import Memory
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 EVENTS = 400_000
 SUSPENDED_EVENTS = 200_000

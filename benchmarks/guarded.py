@@ -23,10 +23,10 @@ from benchmarks.payments import Payment, records
 from benchmarks.penstock_side import drain
 from penstock import Pipeline
 from penstock.connectors import Store
-from penstock.connectors.command import Prepared, pack
 from penstock.connectors.memory import Memory
-from penstock.connectors.store import RedisStore
-from penstock.pipeline.run import on_loop
+from penstock.connectors.store.command import Prepared, pack
+from penstock.connectors.store.redis import RedisStore
+from penstock.pipeline.serving.run import on_loop
 from penstock.stages import state
 from penstock.stages.helper import Asker, Helper
 from penstock.stages.packing import packing

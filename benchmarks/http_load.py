@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import cast
 
 from benchmarks.payments import records
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 
 class Sender(asyncio.Protocol):

@@ -9,7 +9,7 @@ from benchmarks.penstock_side import service
 from benchmarks.stages import classify, decide, in_euros, score
 from penstock import Pipeline
 from penstock.connectors import Http
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from benchmarks.penstock_side import service
 from benchmarks.stages import classify, finish, in_euros, score
 from penstock import Pipeline
 from penstock.connectors import Kafka
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 
 def main() -> None:

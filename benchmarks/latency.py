@@ -30,7 +30,7 @@ from benchmarks.payments import records
 from benchmarks.penstock_side import Running, drain
 from benchmarks.references import decide_ticks
 from penstock.connectors.memory import Memory
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 SECONDS = 5.0
 WARM = 1.0

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Any
 
 from penstock.connectors import Settings, Site, Store
-from penstock.connectors.memory_store import MemoryStore
-from penstock.connectors.store import RedisStore
+from penstock.connectors.store.memory import MemoryStore
+from penstock.connectors.store.redis import RedisStore
 from penstock.connectors.topics import Topic, Topics
-from penstock.pipeline.declaration import Pipeline
-from penstock.pipeline.engine import Engine
-from penstock.pipeline.predictors import Predictors
-from penstock.pipeline.run import Service, serve
+from penstock.pipeline.declaration.pipeline import Pipeline
+from penstock.pipeline.engine.engine import Engine
+from penstock.pipeline.engine.predictors import Predictors
+from penstock.pipeline.serving.run import Service, serve
 
 PATIENCE = 120.0
 """Seconds without an end after which a turn has failed."""

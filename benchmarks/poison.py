@@ -24,7 +24,7 @@ from benchmarks.payments import Payment, payments
 from benchmarks.penstock_side import PATIENCE, Running
 from penstock import Pipeline, Reject, Retries
 from penstock.connectors.memory import Memory
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 from penstock.stages.lookup import lookup
 from tests.servers import Redis
 

@@ -23,7 +23,7 @@ from benchmarks.options import Options
 from benchmarks.payments import records
 from benchmarks.penstock_side import Running, drain
 from penstock.connectors.memory import Memory
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 BEFORE, SPIKE, AFTER = 10.0, 10.0, 15.0
 TIMES = 10

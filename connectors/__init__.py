@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.batch import Batch, Partition, Refusal
 from penstock.connectors.event import Action, Event, Message
-from penstock.connectors.http import Http, Reply
-from penstock.connectors.kafka import Kafka
+from penstock.connectors.http.endpoint import Http, Reply
+from penstock.connectors.kafka.endpoint import Kafka
 from penstock.connectors.memory import Memory
-from penstock.connectors.mqtt import Mqtt
+from penstock.connectors.mqtt.endpoint import Mqtt
 from penstock.connectors.protocol import Endpoint, Settled, Sink, Source, Store
-from penstock.connectors.redis import Redis
+from penstock.connectors.redis.endpoint import Redis
 from penstock.connectors.site import Site
 
 if TYPE_CHECKING:

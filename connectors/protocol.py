@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from penstock.connectors.batch import Batch
 from penstock.connectors.breaker import Watcher
-from penstock.connectors.durability import Durability
 from penstock.connectors.event import Message
-from penstock.connectors.guard import Swap
 from penstock.connectors.site import Site
+from penstock.connectors.store.durability import Durability
+from penstock.connectors.store.guard import Swap
 
 if TYPE_CHECKING:
     from penstock.connectors.watermark import Watermarks
@@ -198,7 +198,7 @@ class Store(Protocol):
         ...
 
     def swap(self, swaps: Sequence[Swap]) -> Awaitable[list[bool]]:
-        """Change hashes, each if its version is still the expected one; whether it was (`penstock.connectors.guard`).
+        """Change hashes, each if its version is still the expected one; whether it was (see `store.guard`).
 
         All are one request, done in order; one that is not done stops none of the others. A key that holds something
         else has no version. One that is sent again after a lost reply may be denied though it was done: who reads

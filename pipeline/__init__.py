@@ -5,7 +5,7 @@ if __name__ != "penstock.pipeline":
         "import this package as `penstock.pipeline`; its bare name would make a second copy of every class"
     )
 
-from penstock.pipeline.declaration import Pipeline, Stream, merge
+from penstock.pipeline.declaration.pipeline import Pipeline, Stream, merge
 from penstock.pipeline.graph import Graph
 
 __all__ = ["Graph", "Pipeline", "Stream", "merge"]

@@ -21,7 +21,7 @@ def endpoint(address: str, settings: Settings) -> Endpoint:
     penstock.errors.ConfigError: 'payments' is no address: write kafka:TOPIC, mqtt:TOPIC, redis:STREAM, http:/PATH ...
     """
     from penstock.connectors import Http, Kafka, Mqtt
-    from penstock.connectors.redis import Redis
+    from penstock.connectors.redis.endpoint import Redis
 
     technology, colon, rest = address.partition(":")
     technology, _, on = technology.partition("@")

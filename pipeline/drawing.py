@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from penstock.pipeline import graph as nodes
-from penstock.pipeline.annotations import label
+from penstock.pipeline.declaration.annotations import label
 from penstock.pipeline.graph import Function, Graph, Node
 from penstock.stages.seen import Seen
 

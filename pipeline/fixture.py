@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
 
-    from penstock.pipeline.harness import Harness
+    from penstock.pipeline.testing.harness import Harness
 
 
 @pytest.fixture
 def penstock_harness() -> Callable[..., AbstractAsyncContextManager[Harness]]:
     """`harness`, without an import: `async with penstock_harness(pipeline, store=...) as h: ...`."""
-    from penstock.pipeline.harness import harness
+    from penstock.pipeline.testing.harness import harness
 
     return harness

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import uuid4
 
 from penstock.connectors import Store
-from penstock.connectors.guard import Cell, Swap
 from penstock.connectors.mark import Mark
+from penstock.connectors.store.guard import Cell, Swap
 from penstock.errors import PenstockError
 from penstock.stages.helper import Failure
 from penstock.stages.outcome import Reject

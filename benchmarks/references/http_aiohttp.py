@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from benchmarks.stages import classify, decide, in_euros, score
-from penstock.pipeline.run import on_loop
+from penstock.pipeline.serving.run import on_loop
 
 
 def main() -> None:

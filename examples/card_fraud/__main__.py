@@ -25,17 +25,17 @@ from examples.card_fraud.screen import Screen
 from examples.card_fraud.tills import Tills
 from penstock.connectors import Kafka, Site
 from penstock.errors import ConfigError, PenstockError
-from penstock.pipeline.dev import Bench, train
-from penstock.pipeline.following import reader
-from penstock.pipeline.live import Live, clock, span
-from penstock.pipeline.logs import set_up
-from penstock.pipeline.run import on_loop
-from penstock.pipeline.stand_in import stand_in
+from penstock.pipeline.serving.dev import Bench, train
+from penstock.pipeline.serving.following import reader
+from penstock.pipeline.serving.live import Live, clock, span
+from penstock.pipeline.serving.logs import set_up
+from penstock.pipeline.serving.run import on_loop
+from penstock.pipeline.serving.stand_in import stand_in
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from penstock.pipeline.letters import Letter
+    from penstock.pipeline.letters.letters import Letter
 
 PATIENCE = 30.0
 """Seconds that the last payments may take to their outcomes."""

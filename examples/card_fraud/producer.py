@@ -178,7 +178,7 @@ def routes(site: Site) -> list[Route]:
 
 async def produce(rate: float, seconds: float | None, seed: int | None) -> Producer:
     """Fill the store, then send until the time is over or a signal comes."""
-    from penstock.connectors.store import RedisStore
+    from penstock.connectors.store.redis import RedisStore
 
     site = Site(Settings(), pipeline="card-fraud-producer")
     bank = Bank(seed)

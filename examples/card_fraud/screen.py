@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from examples.card_fraud.ledger import Ledger
-from penstock.pipeline.live import span
+from penstock.pipeline.serving.live import span
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

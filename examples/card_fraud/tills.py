@@ -12,7 +12,7 @@ from examples.card_fraud.events import Payment
 from examples.card_fraud.ledger import Ledger
 from penstock.connectors import Http, Kafka, Message, Mqtt, Settings, Sink, Site
 from penstock.errors import Unavailable
-from penstock.pipeline.stand_in import stand_in
+from penstock.pipeline.serving.stand_in import stand_in
 
 AGAIN = 0.5
 """Seconds after which what met an outage is sent again."""

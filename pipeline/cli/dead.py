@@ -12,8 +12,8 @@ import typer
 from penstock.pipeline.cli import columns
 
 if TYPE_CHECKING:
-    from penstock.pipeline.letters import Letter
-    from penstock.pipeline.post import Filter
+    from penstock.pipeline.dead.post import Filter
+    from penstock.pipeline.letters.letters import Letter
 
 commands = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -28,7 +28,7 @@ Until = Annotated[str, typer.Option(help="Only what failed before then: 10m, 2d,
 
 def wanted(ids: list[str] | None, stage: str, error: str, key: str, since: str, until: str) -> Filter:
     """The letters that these options ask for."""
-    from penstock.pipeline.post import Filter, moment
+    from penstock.pipeline.dead.post import Filter, moment
 
     now = time.time()
     first, last = (moment(text, now) if text else 0.0 for text in (since, until))
@@ -37,8 +37,8 @@ def wanted(ids: list[str] | None, stage: str, error: str, key: str, since: str, 
 
 def found(pipeline: str, wanted: Filter) -> list[tuple[str, Letter]]:
     """Those letters, from the store of the settings."""
-    from penstock.pipeline.post import select, the_store
-    from penstock.pipeline.run import on_loop
+    from penstock.pipeline.dead.post import select, the_store
+    from penstock.pipeline.serving.run import on_loop
 
     async def read() -> list[tuple[str, Letter]]:
         async with the_store() as store:
@@ -74,7 +74,7 @@ def show(
     payload: Annotated[bool, typer.Option(help="The payload alone: as it came, or as it was edited.")] = False,
 ) -> None:
     """One dead letter, whole: the original bytes and headers, the stage, the error, what was already done."""
-    from penstock.pipeline.post import Filter
+    from penstock.pipeline.dead.post import Filter
 
     [(_, one)] = found(pipeline, Filter((letter,)))
     if payload:
@@ -96,8 +96,8 @@ def drop(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Give letters up: they are gone for good. `penstock dead export` keeps what may still be wanted."""
-    from penstock.pipeline import post
-    from penstock.pipeline.run import on_loop
+    from penstock.pipeline.dead import post
+    from penstock.pipeline.serving.run import on_loop
 
     which = wanted(ids, stage, error, key, since, until)
     if bool(which) == every:
@@ -128,7 +128,7 @@ def export(
 ) -> None:
     """Write letters out with everything in them, one JSON object a line. They stay where they are."""
     from penstock.pipeline.files import whole
-    from penstock.pipeline.letters import line
+    from penstock.pipeline.letters.letters import line
 
     letters = found(pipeline, wanted(None, stage, error, key, since, until))
     lines = (line(name, letter) for name, letter in letters)
@@ -142,8 +142,8 @@ def export(
 @commands.command("import", epilog="Example: penstock dead import letters.ndjson")
 def import_(file: Annotated[str, typer.Argument(metavar="FILE|-", help="What `penstock dead export` wrote.")]) -> None:
     """Put exported letters back. One that is there already is left as it is."""
-    from penstock.pipeline import post
-    from penstock.pipeline.run import on_loop
+    from penstock.pipeline.dead import post
+    from penstock.pipeline.serving.run import on_loop
 
     if file != "-" and not Path(file).is_file():
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")

@@ -23,11 +23,11 @@ def edit(
     """
     from penstock.connectors import Site
     from penstock.errors import PenstockError
-    from penstock.pipeline import editing, post
-    from penstock.pipeline.app import load
-    from penstock.pipeline.letters import Letters
-    from penstock.pipeline.local import settings
-    from penstock.pipeline.run import on_loop
+    from penstock.pipeline.dead import editing, post
+    from penstock.pipeline.letters.letters import Letters
+    from penstock.pipeline.serving.app import load
+    from penstock.pipeline.serving.local import settings
+    from penstock.pipeline.serving.run import on_loop
 
     graph = load(app).build()
     group = Site(settings(), pipeline=graph.name).group

@@ -31,10 +31,10 @@ def replay(
     has finished. One that fails again stays, with its history. Exit code 1 where any stays.
     """
     from penstock.connectors import Site
-    from penstock.pipeline.app import load
-    from penstock.pipeline.local import settings
-    from penstock.pipeline.replay import Replay, entry
-    from penstock.pipeline.run import on_loop
+    from penstock.pipeline.dead.replay import Replay, entry
+    from penstock.pipeline.serving.app import load
+    from penstock.pipeline.serving.local import settings
+    from penstock.pipeline.serving.run import on_loop
 
     graph = load(app).build()
     which = wanted(ids, stage, error, key, since, until)

@@ -19,8 +19,8 @@ def check(
 ) -> None:
     """Build pipelines and say what is in them, and which settings are missing. Nothing is connected to."""
     from penstock.connectors import Settings
-    from penstock.pipeline.app import build
-    from penstock.pipeline.needs import endpoints, missing, missing_models
+    from penstock.pipeline.serving.app import build
+    from penstock.pipeline.serving.needs import endpoints, missing, missing_models
 
     settings, incomplete = Settings(), False
     for graph in build(apps):
@@ -50,10 +50,10 @@ def graph(
     code: Annotated[bool, typer.Option(help="The Python functions that run the events of each source.")] = False,
 ) -> None:
     """Draw a pipeline: a tree of its stages and what flows between them."""
-    from penstock.pipeline.app import load
+    from penstock.pipeline.code.program import text_of
     from penstock.pipeline.drawing import mermaid as flowchart
     from penstock.pipeline.drawing import tree
-    from penstock.pipeline.program import text_of
+    from penstock.pipeline.serving.app import load
 
     if mermaid and code:
         raise typer.BadParameter("choose one of --mermaid and --code")
@@ -67,7 +67,7 @@ def graph(
 
 def _replies(drawn: object) -> list[str]:
     from penstock.pipeline.graph import Graph
-    from penstock.pipeline.needs import REPLY
+    from penstock.pipeline.serving.needs import REPLY
 
     assert isinstance(drawn, Graph)
     return [REPLY] if any(one.address == REPLY for act in drawn.acts for one in act.to) else []

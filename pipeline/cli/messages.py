@@ -24,8 +24,8 @@ def send(
 
     Waits until all of them are confirmed. Exit code 1 where one was refused.
     """
-    from penstock.pipeline.run import on_loop
-    from penstock.pipeline.sending import Sender, documents
+    from penstock.pipeline.serving.run import on_loop
+    from penstock.pipeline.serving.sending import Sender, documents
 
     if file == "-":
         if sys.stdin.isatty():
@@ -50,8 +50,8 @@ def tail(
     ] = False,
 ) -> None:
     """Show events as they arrive in a topic or stream, one a line, until Ctrl-C. Nothing is taken from anybody."""
-    from penstock.pipeline.following import follow
-    from penstock.pipeline.run import on_loop
+    from penstock.pipeline.serving.following import follow
+    from penstock.pipeline.serving.run import on_loop
 
     on_loop(follow(at, number=number, earliest=earliest, full=full, write=_line))
 

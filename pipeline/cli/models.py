@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.pipeline.cli.columns import show as show_columns
-from penstock.pipeline.progress import Bar
+from penstock.pipeline.serving.progress import Bar
 
 if TYPE_CHECKING:
     from penstock.models import Progress, Registry, Version
@@ -20,7 +20,7 @@ Ref = Annotated[str, typer.Argument(metavar="NAME@VERSION", help="A version or a
 
 def _registry() -> Registry:
     from penstock.models import open_registry
-    from penstock.pipeline.local import settings
+    from penstock.pipeline.serving.local import settings
 
     return open_registry(settings().process.models)
 
@@ -33,7 +33,7 @@ def train(
     from pathlib import Path
 
     from penstock.models.script import running
-    from penstock.pipeline.app import run_script
+    from penstock.pipeline.serving.app import run_script
 
     if not Path(file).is_file():
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.pipeline.cli.graph import Apps
-from penstock.pipeline.logs import Style
+from penstock.pipeline.serving.logs import Style
 
 if TYPE_CHECKING:
     from penstock.connectors import Settings
@@ -31,9 +31,9 @@ def run(apps: Apps, log: Log = "human") -> None:
     dies, and finds the event that ends whoever runs it.
     """
     from penstock.connectors import Settings
-    from penstock.pipeline.app import build
-    from penstock.pipeline.logs import set_up
-    from penstock.pipeline.workers import WORKER
+    from penstock.pipeline.serving.app import build
+    from penstock.pipeline.serving.logs import set_up
+    from penstock.pipeline.serving.workers import WORKER
 
     set_up(log)
     settings, graphs = Settings(), build(apps)
@@ -47,7 +47,7 @@ def run(apps: Apps, log: Log = "human") -> None:
 
 
 def _alone(graphs: Sequence[Graph], settings: Settings) -> None:
-    from penstock.pipeline.run import Service, on_loop, serve
+    from penstock.pipeline.serving.run import Service, on_loop, serve
 
     _require(graphs, settings)
 
@@ -58,9 +58,9 @@ def _alone(graphs: Sequence[Graph], settings: Settings) -> None:
 
 
 def _worker(graphs: Sequence[Graph], settings: Settings, number: int) -> None:
-    from penstock.pipeline.confinement import Confinement
-    from penstock.pipeline.run import Service, on_loop, serve
-    from penstock.pipeline.workers import FOLDER, attend, orders, started
+    from penstock.pipeline.engine.confinement import Confinement
+    from penstock.pipeline.serving.run import Service, on_loop, serve
+    from penstock.pipeline.serving.workers import FOLDER, attend, orders, started
 
     async def main() -> None:
         folder = Path(os.environ[FOLDER])
@@ -79,7 +79,7 @@ def _worker(graphs: Sequence[Graph], settings: Settings, number: int) -> None:
 def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[str]) -> None:
     import asyncio
 
-    from penstock.pipeline.workers import Workers, warn_of_order
+    from penstock.pipeline.serving.workers import Workers, warn_of_order
 
     _require(graphs, settings)
     for graph in graphs:
@@ -91,7 +91,7 @@ def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[st
 def _require(graphs: Sequence[Graph], settings: Settings) -> None:
     """Name every address that is missing, at once."""
     from penstock.errors import ConfigError
-    from penstock.pipeline.needs import missing
+    from penstock.pipeline.serving.needs import missing
 
     problems = dict.fromkeys(problem for graph in graphs for problem in missing(graph, settings))
     if problems:
@@ -108,6 +108,6 @@ def dev(
     A Valkey server with its data under .penstock/ is the store, and its streams stand in for Kafka and MQTT topics.
     Addresses that are set are used. `penstock send`, `tail` and `dead` in the same folder find it.
     """
-    from penstock.pipeline.dev import develop
+    from penstock.pipeline.serving.dev import develop
 
     develop(apps, log=log, table=table)

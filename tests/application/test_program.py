@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import redis
 
-from penstock.pipeline.letters import Letter
+from penstock.pipeline.letters.letters import Letter
 from tests.application.conftest import Cards
 from tests.application.foreign import curl, kcat_produce, make_topic, mosquitto_pub
 from tests.application.inputs import LARGE, through_http, through_kafka, through_mqtt

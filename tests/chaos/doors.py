@@ -16,13 +16,13 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from penstock.connectors import Batch, Partition, Settings, Sink, Site, Source
-from penstock.connectors.http_body import inflated
-from penstock.connectors.http_request import Exchange, batches, kind_of
-from penstock.connectors.kafka_python import PythonBatch
-from penstock.connectors.mqtt import Mqtt
-from penstock.connectors.mqtt_broker import broker
-from penstock.connectors.mqtt_source import MqttSource
-from penstock.connectors.redis_entry import StreamBatch
+from penstock.connectors.http.body import inflated
+from penstock.connectors.http.request import Exchange, batches, kind_of
+from penstock.connectors.kafka.python import PythonBatch
+from penstock.connectors.mqtt.broker import broker
+from penstock.connectors.mqtt.endpoint import Mqtt
+from penstock.connectors.mqtt.source import MqttSource
+from penstock.connectors.redis.entry import StreamBatch
 from penstock.errors import BadEvent
 from tests.chaos.mutations import Mutations
 

@@ -11,7 +11,7 @@ import msgspec
 
 from penstock import Unavailable, Undeliverable
 from penstock.connectors import Batch, Event, Message, Partition, Settled, Sink, Site, Source
-from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.store.memory import MemoryStore
 from tests.chaos.fates import Step
 
 PARTITIONS = 3

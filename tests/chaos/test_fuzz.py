@@ -16,9 +16,9 @@ import pytest
 from penstock import Action, Event, Pipeline, Reject, Retries
 from penstock.connectors import Batch, Message, Refusal, Settings, Settled, Site
 from penstock.connectors.cloudevents import write
-from penstock.connectors.memory_store import MemoryStore
-from penstock.connectors.redis_entry import fields
-from penstock.pipeline.engine import Engine
+from penstock.connectors.redis.entry import fields
+from penstock.connectors.store.memory import MemoryStore
+from penstock.pipeline.engine.engine import Engine
 from penstock.stages import lookup
 from tests.chaos.doors import Fed, Opened, Subscription, http, kafka, redis
 from tests.chaos.mutations import Mutations

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.pipeline import engine, feed, lane
+from penstock.pipeline.engine import engine, feed, lane
 from tests.chaos.fates import Step
 from tests.chaos.scripts import PARTITIONS, place
 from tests.chaos.world import World

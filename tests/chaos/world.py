@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from penstock.connectors import Refusal, Settings, Site
-from penstock.pipeline import feed
 from penstock.pipeline.clock import ManualClock
-from penstock.pipeline.engine import Engine
-from penstock.pipeline.letters import Letter, Letters
+from penstock.pipeline.engine import feed
+from penstock.pipeline.engine.engine import Engine
+from penstock.pipeline.letters.letters import Letter, Letters
 from tests.chaos.fates import CONCURRENCY, Fates, Step
 from tests.chaos.scripts import (
     PARTITIONS,

@@ -20,10 +20,10 @@ from examples.card_fraud.producer import Producer, Route, fill
 from examples.card_fraud.train import END, main
 from penstock import Event, Reject, Unavailable
 from penstock.connectors import Http, Kafka, Message, Mqtt, Settled
-from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.store.memory import MemoryStore
 from penstock.models import Model, Prediction, open_registry
 from penstock.models.script import running
-from penstock.pipeline.harness import harness
+from penstock.pipeline.testing.harness import harness
 
 PROFILE = Profile("DE", 120, 40.0, 20.0, 200.0, 1000.0, 900.0, 0.02, 0.3, 0.02, 0)
 

@@ -9,10 +9,10 @@ from typing import Any
 
 from penstock.connectors import Endpoint, Message, Settings, Settled, Sink, Site, Source, Store
 from penstock.connectors.memory import Memory
-from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.store.memory import MemoryStore
 from penstock.connectors.topics import Topic, Topics
 from penstock.pipeline import Pipeline
-from penstock.pipeline.engine import Engine
+from penstock.pipeline.engine.engine import Engine
 from penstock.stages.helper import Failure
 
 

@@ -10,8 +10,8 @@ import pytest
 from msgspec import Struct
 
 from penstock.connectors import Settings, Site, Store
-from penstock.connectors.memory_store import MemoryStore
-from penstock.connectors.store import RedisStore
+from penstock.connectors.store.memory import MemoryStore
+from penstock.connectors.store.redis import RedisStore
 from penstock.errors import DeclarationError, Unavailable
 from penstock.stages.helper import Failure, Helper
 from penstock.stages.lookup import Lookup, lookup

@@ -8,7 +8,7 @@ import pytest
 
 from penstock import DeclarationError
 from penstock.connectors import Batch, Partition
-from penstock.connectors.memory_store import MemoryStore
+from penstock.connectors.store.memory import MemoryStore
 from penstock.stages import seen
 from penstock.stages.helper import Failure
 from penstock.stages.outcome import Wait

@@ -13,10 +13,10 @@ from msgspec import Struct
 from pydantic import BaseModel
 
 from penstock.connectors import Settings, Site, Store
-from penstock.connectors.guard import Swap
 from penstock.connectors.mark import Mark
-from penstock.connectors.memory_store import MemoryStore
-from penstock.connectors.store import RedisStore
+from penstock.connectors.store.guard import Swap
+from penstock.connectors.store.memory import MemoryStore
+from penstock.connectors.store.redis import RedisStore
 from penstock.errors import DeclarationError, Unavailable
 from penstock.stages.folding import Folding, key_of
 from penstock.stages.helper import Failure, Helper, Updating, updating

@@ -1,0 +1,1 @@
+"""HTTP: a gateway that takes events, and a sink that posts them."""

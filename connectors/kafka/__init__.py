@@ -1,0 +1,1 @@
+"""Kafka: two clients behind one source and one sink."""

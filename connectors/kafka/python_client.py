@@ -1,0 +1,105 @@
+"""Connecting through kafka-python, for its consumer and its producer."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from penstock.connectors.kafka.client import CONNECT
+from penstock.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
+
+
+def library(module: str) -> Any:
+    """A module of kafka-python, whose types nobody wrote down."""
+    return importlib.import_module(module)
+
+
+def connected(settings: KafkaSettings, client_id: str, kind: str, options: dict[str, Any]) -> Any:
+    """A `KafkaConsumer` or `KafkaProducer` that has found its cluster. Raises `Unavailable` or `ConfigError`.
+
+    The library says of a refused password that it timed out, and leaves its thread running when it could not connect.
+    Both are seen to here, through the network client that it is given.
+    """
+    clients: list[Any] = []
+    reasons: list[Exception] = []
+
+    def network(**configs: Any) -> Any:
+        client = library("kafka.net.compat").KafkaNetClient(**configs)
+        clients.append(client)
+        _listen(client._manager, reasons)
+        return client
+
+    try:
+        made = getattr(library("kafka"), kind)(**_connection(settings, client_id), kafka_client=network, **options)
+    except (library("kafka.errors").KafkaError, AssertionError, TypeError, ValueError) as error:
+        for client in clients:
+            client.close()
+        wrong = library("kafka.errors").SaslAuthenticationFailedError
+        raise refusal(settings, next((each for each in reasons if isinstance(each, wrong)), error)) from None
+    for client in clients:
+        del client._manager.get_connection
+    return made
+
+
+def _listen(manager: Any, reasons: list[Exception]) -> None:
+    """Note why connections are closed, until the manager's own `get_connection` is restored.
+
+    The broker refuses a password and hangs up, and the library keeps whichever of the two it hears of first.
+    """
+    get_connection = manager.get_connection
+    known: set[int] = set()
+
+    def watched(*arguments: Any, **options: Any) -> Any:
+        connection = get_connection(*arguments, **options)
+        if id(connection) not in known:
+            known.add(id(connection))
+            close = connection.close
+
+            def closing(error: Exception | None = None, **more: Any) -> Any:
+                if error is not None:
+                    reasons.append(error)
+                return close(error, **more)
+
+            connection.close = closing
+        return connection
+
+    manager.get_connection = watched
+
+
+def refusal(settings: KafkaSettings, error: Exception) -> ConfigError | Unavailable:
+    """What it means that the client could not connect."""
+    errors = library("kafka.errors")
+    final = (
+        errors.SaslAuthenticationFailedError,
+        errors.KafkaConfigurationError,
+        AssertionError,
+        TypeError,
+        ValueError,
+    )
+    if isinstance(error, final):
+        return ConfigError(f"Kafka at {settings.address}: {error}")
+    # The broker's answer to a refused login is often lost with the connection.
+    login = f" (or the password of {settings.sasl_username!r} is wrong)" if settings.sasl_username else ""
+    return Unavailable("kafka", f"{settings.address}: {error}{login}")
+
+
+def _connection(settings: KafkaSettings, client_id: str) -> dict[str, Any]:
+    """How to reach the brokers, in kafka-python's words."""
+    found: dict[str, Any] = {
+        "bootstrap_servers": [each.strip() for each in settings.address.split(",")],
+        "bootstrap_timeout_ms": round(CONNECT * 1000),
+        "client_id": client_id,
+        "security_protocol": settings.security_protocol,
+        "reconnect_backoff_max_ms": 1000,
+        "metrics_enabled": False,
+    }
+    if settings.security_protocol.startswith("SASL"):
+        found["sasl_mechanism"] = settings.sasl_mechanism
+        found["sasl_plain_username"] = settings.sasl_username
+        found["sasl_plain_password"] = settings.sasl_password.get_secret_value()
+    if settings.ssl_ca:
+        found["ssl_cafile"] = settings.ssl_ca
+    return found

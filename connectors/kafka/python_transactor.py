@@ -1,0 +1,111 @@
+"""Transactions through kafka-python."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from penstock.connectors.event import Message
+from penstock.connectors.kafka.client import CONNECT, Broken
+from penstock.connectors.kafka.python_client import connected, library, refusal
+from penstock.connectors.kafka.python_producer import meaning
+from penstock.connectors.kafka.record import headers, stamp
+from penstock.connectors.kafka.transactions import LASTING, Offsets, Refused
+from penstock.errors import Undeliverable
+
+if TYPE_CHECKING:
+    from penstock.connectors.settings import KafkaSettings
+
+log = logging.getLogger("penstock.kafka")
+
+
+class PythonTransactor:
+    """A transactional producer on kafka-python."""
+
+    def __init__(self, settings: KafkaSettings, client_id: str, name: str) -> None:
+        self.settings = settings
+        self.client_id = client_id
+        self.name = name
+        self._producer: Any = None
+
+    def open(self) -> None:
+        options = {
+            "transactional_id": self.name,
+            "transaction_timeout_ms": round(LASTING * 1000),
+            "compression_type": None if self.settings.compression == "none" else self.settings.compression,
+            "linger_ms": round(self.settings.linger * 1000),
+            "batch_size": 262_144,
+            "delivery_timeout_ms": round(LASTING * 500),
+            "request_timeout_ms": round(LASTING * 250),
+            "max_block_ms": round(CONNECT * 1000),
+        }
+        errors = library("kafka.errors")
+        self._producer = connected(self.settings, self.client_id, "KafkaProducer", options)
+        try:
+            self._producer.init_transactions()
+        except errors.KafkaError as error:
+            self.close()
+            raise refusal(self.settings, error) from None
+
+    def transact(self, messages: Sequence[Message], alone: Collection[str], offsets: Sequence[Offsets]) -> None:
+        producer = self._producer
+        if producer is None:
+            raise Broken("the producer is closed")
+        producer.begin_transaction()
+        now = time.time()
+        sent: list[tuple[Message, Any]] = []
+        for message in messages:
+            if message.id in alone:
+                self._flush(sent)
+            sent.append((message, self._produce(producer, message, now)))
+            if message.id in alone:
+                self._flush(sent)
+        self._flush(sent)
+        place, made = library("kafka").TopicPartition, library("kafka").OffsetAndMetadata
+        for each in offsets:
+            places = {
+                place(each.topic, number): made(offset, text, -1) for number, (offset, text) in each.commits.items()
+            }
+            producer.send_offsets_to_transaction(places, each.group())
+        producer.commit_transaction()
+
+    def _flush(self, sent: list[tuple[Message, Any]]) -> None:
+        # Not the client's own `flush`, which raises where it has split a batch.
+        deadline = time.monotonic() + LASTING / 2
+        failed: list[tuple[Message, Exception]] = []
+        for message, future in sent:
+            try:
+                future.get(timeout=max(0.0, deadline - time.monotonic()))
+            except library("kafka.errors").KafkaTimeoutError:
+                raise Broken("the broker does not take what the transaction sends") from None
+            except Exception as error:
+                failed.append((message, error))
+        if failed:
+            # Of a batch that was refused, all records fail for the same reason; later ones for the transaction's.
+            first = failed[0][1]
+            self._refuse([message for message, other in failed if type(other) is type(first)], first)
+        sent.clear()
+
+    def _produce(self, producer: Any, message: Message, now: float) -> Any:
+        try:
+            return producer.send(
+                message.to, message.value, message.key, headers=headers(message), timestamp_ms=stamp(message, now)
+            )
+        except Exception as error:  # the client refuses what no broker would take
+            self._refuse([message], error)
+
+    def _refuse(self, messages: Sequence[Message], error: Exception) -> NoReturn:
+        reason = meaning(messages[0], error)
+        if isinstance(reason, Undeliverable):
+            raise Refused(messages, reason) from None
+        raise Broken(str(reason)) from None
+
+    def close(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            try:
+                producer.close(timeout=0)
+            except library("kafka.errors").KafkaError as error:
+                log.debug("leaving a transaction open: %s", error)

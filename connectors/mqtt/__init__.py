@@ -1,0 +1,1 @@
+"""MQTT: sessions that confirm by hand, and what is published."""

@@ -1,0 +1,1 @@
+"""Redis streams as topics: partitions with leased owners."""

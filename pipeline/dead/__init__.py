@@ -1,0 +1,1 @@
+"""Dead letters as people handle them: looked through, edited, replayed, dropped."""

@@ -1,0 +1,1 @@
+"""Events at work: what is read, run, tried again, sent and confirmed."""

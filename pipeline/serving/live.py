@@ -1,0 +1,146 @@
+"""Rates and latencies before one's eyes: a live table on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from penstock.pipeline.serving.meter import Flow, Latency, Meter, Reading
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from penstock.pipeline.engine.engine import Engine
+
+log = logging.getLogger("penstock")
+
+EVERY = 1.0
+PLAIN_EVERY = 5.0
+
+
+class Live:
+    """Shows engines at work until it is cancelled. `console` is where the table is drawn; None writes log lines.
+
+    `above` is called for what is shown above the table of the pipelines, each time it is drawn.
+    """
+
+    def __init__(
+        self,
+        engines: Sequence[Engine],
+        console: Console | None,
+        *,
+        above: Callable[[], Iterable[RenderableType]] = tuple,
+    ) -> None:
+        self.meters = [Meter(engine) for engine in engines]
+        self.console = console
+        self.above = above
+        self._began = time.monotonic()
+
+    async def run(self) -> None:
+        """Draw about every second, until cancelled."""
+        if self.console is None:
+            await self._lines()
+            return
+        from rich.live import Live as Display
+
+        with Display(self._drawn(), console=self.console, auto_refresh=False) as display:
+            while True:
+                await asyncio.sleep(EVERY)
+                display.update(self._drawn(), refresh=True)
+
+    async def _lines(self) -> None:
+        while True:
+            await asyncio.sleep(PLAIN_EVERY)
+            for meter in self.meters:
+                reading = meter.read()
+                if any(flow.rate for flow in (*reading.events.values(), *reading.actions.values())):
+                    log.info("%s", line(reading))
+
+    def _drawn(self) -> RenderableType:
+        from rich.console import Group
+
+        up = time.monotonic() - self._began
+        return Group(*self.above(), *(table(meter.read(), up) for meter in self.meters))
+
+
+def table(reading: Reading, up: float) -> RenderableType:
+    """One pipeline's stages, sources and sinks as a table."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    state = Text("ready", "green") if not reading.problems else Text("; ".join(reading.problems), "red")
+    title = Text.assemble((reading.name, "bold"), "  ", state, f"  up {clock(up)}")
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="")
+    shown.add_column("", style="dim", no_wrap=True)
+    shown.add_column("", min_width=24, max_width=44)
+    for name in ("per s", "so far", "p50", "p99"):
+        shown.add_column(name, justify="right", min_width=8, no_wrap=True)
+    for name, flow in reading.events.items():
+        shown.add_row("in", name, *_flow(flow))
+    if sum(reading.lag.values()):
+        shown.add_row("waiting", "", "", f"{sum(reading.lag.values()):,.0f}")
+    for name, latency in reading.stages.items():
+        if name not in reading.events:
+            shown.add_row("stage", name, "", "", *_latency(latency))
+    for name, flow in reading.filtered.items():
+        shown.add_row("filtered", name, *_flow(flow))
+    for name, flow in reading.actions.items():
+        shown.add_row("out", name, *_flow(flow))
+    shown.add_row("decided", "from receipt to action", "", "", *_latency(reading.decision))
+    for name, flow in reading.failures.items():
+        shown.add_row(Text("failed", "yellow"), name, *_flow(flow))
+    shown.add_row(Text("dead letters", "red" if reading.dead.total else "dim"), "", *_flow(reading.dead))
+    shown.add_row("in flight", "", "", f"{reading.in_flight:,.0f}")
+    return shown
+
+
+def line(reading: Reading) -> str:
+    """One pipeline in one line, for logs."""
+    took, flows = reading.decision, reading.events.values()
+    latency = f", decided in {span(took.p50)} (p99 {span(took.p99)})" if took.count else ""
+    return (
+        f"{reading.name}: {_sum(flows)} events/s in, {_sum(reading.actions.values())} actions/s out{latency}; "
+        f"so far {sum(flow.total for flow in flows):,.0f} events, {reading.dead.total:,.0f} dead letters, "
+        f"{reading.in_flight:,.0f} in flight"
+    )
+
+
+def span(seconds: float) -> str:
+    """A length of time as people write it.
+
+    >>> span(0.00042), span(0.0042), span(4.2)
+    ('420 µs', '4.2 ms', '4.2 s')
+    """
+    if math.isnan(seconds):
+        return "-"
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.1f} µs"
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds since the start.
+
+    >>> clock(75), clock(3675)
+    ('1:15', '1:01:15')
+    """
+    hours, rest = divmod(int(seconds), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
+
+
+def _flow(flow: Flow) -> tuple[str, str]:
+    return f"{flow.rate:,.0f}", f"{flow.total:,.0f}"
+
+
+def _latency(latency: Latency) -> tuple[str, str]:
+    return span(latency.p50), span(latency.p99)
+
+
+def _sum(flows: Iterable[Flow]) -> str:
+    return f"{sum(flow.rate for flow in flows):,.0f}"

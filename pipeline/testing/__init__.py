@@ -1,0 +1,1 @@
+"""Testing a pipeline: the real engine on endpoints in memory."""

@@ -1,0 +1,185 @@
+"""Transactional sinks keep the contracts, through both clients, and their readers see each action once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from functools import partial
+
+import confluent_kafka as ck
+import pytest
+
+from penstock.connectors import Kafka, Message
+from penstock.errors import Undeliverable
+from tests.connectors.contract import PATIENCE, KeyedSinkContract, Ledger, Record, SinkOutageContract, until
+from tests.connectors.kafka.rig import KafkaRig, OutageKafkaRig, in_thread
+from tests.connectors.kafka.transacting_worker import LARGE, engine
+from tests.connectors.sink_contract import message
+from tests.servers import Kafka as Server
+
+pytestmark = pytest.mark.slow
+
+CLIENTS = ("confluent", "kafka-python")
+QUICK = {"PENSTOCK_KAFKA_TRANSACTION_INTERVAL": "50ms"}
+
+
+@pytest.fixture(params=CLIENTS)
+def client(request: pytest.FixtureRequest) -> str:
+    """The client library under test."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def rig(kafka_address: str, client: str) -> AsyncIterator[KafkaRig]:
+    made = KafkaRig(kafka_address, client, settings=QUICK)
+    made.endpoint = Kafka(made.to, transactional=True)
+    yield made
+    await made.close()
+
+
+class TestSink(KeyedSinkContract):
+    """A topic as a transactional sink."""
+
+
+class TestSinkOutage(SinkOutageContract):
+    """A transactional sink whose broker goes away."""
+
+    @pytest.fixture
+    async def rig(self, own_kafka: Server, client: str) -> AsyncIterator[OutageKafkaRig]:
+        made = OutageKafkaRig(own_kafka, client)
+        made.endpoint = Kafka(made.to, transactional=True)
+        yield made
+        await made.close()
+
+
+async def test_what_no_broker_takes_is_found_among_its_neighbours(kafka_address: str, client: str) -> None:
+    """A topic that allows less than a batch holds: the broker refuses all of the batch."""
+    rig = KafkaRig(kafka_address, client, partitions=1, settings=QUICK, config={"max.message.bytes": "20000"})
+    rig.endpoint = Kafka(rig.to, transactional=True)
+    site = rig.site()
+    sink, ledger = rig.endpoint.sink(site), Ledger()
+    await sink.open(ledger.settled)
+    large = Message(rig.to, random.Random(7).randbytes(50_000), id="large")
+    sent = [*(message(rig.to, number) for number in range(5)), large, *(message(rig.to, number) for number in (5, 6))]
+    sink.send(sent)
+
+    async def settled() -> bool:
+        # As the engine does it: what met an outage is sent again.
+        failed, ledger.failed = ledger.failed, []
+        sink.send([each for each in failed if not isinstance(ledger.outcomes[each.id][-1], Undeliverable)])
+        return all(
+            outcomes[-1] is None or isinstance(outcomes[-1], Undeliverable) for outcomes in ledger.outcomes.values()
+        ) and len(ledger.outcomes) == len(sent)
+
+    await until(settled)
+    assert [id for id, outcomes in ledger.outcomes.items() if isinstance(outcomes[-1], Undeliverable)] == ["large"]
+    await sink.close()
+    await site.close()
+    assert [record.value for record in await rig.received(7)] == [b"%d" % number for number in range(7)]
+    await rig.close()
+
+
+async def test_a_process_that_has_lost_its_name_goes_on_under_another(rig: KafkaRig) -> None:
+    """Two hosts of one name, each with locks of its own: the second fences the first."""
+    site = rig.site()
+    sink, ledger = rig.endpoint.sink(site), Ledger()
+    await sink.open(ledger.settled)
+    sink.send([message(rig.to, 0)])
+    await sink.flush()
+    found = next(value for name, value in site._shared.items() if name.startswith("kafka-transactions"))
+    before = found._transactor.name
+    await in_thread(lambda: fence(rig.address, before))
+    sink.send([message(rig.to, 1)])
+    await until(lambda: bool(ledger.failed))
+    sink.send(ledger.failed)
+    await until(lambda: ledger.confirmed() == {"0", "1"})
+    sink.send([message(rig.to, 2)])
+    await sink.flush()
+    assert ledger.outcomes["2"] == [None]
+    await sink.close()
+    await site.close()
+    assert {record.value for record in await rig.received(3)} == {b"0", b"1", b"2"}
+    assert found._transactor.name.startswith(before), "the name that is another's now is left to it"
+    assert found._transactor.name != before
+
+
+async def test_records_of_a_failed_transaction_come_again(kafka_address: str, client: str) -> None:
+    """Its producer is fenced; one of its actions is too large for the topic."""
+    inbound = KafkaRig(kafka_address, client, partitions=2, settings=QUICK)
+    outbound = KafkaRig(kafka_address, client, partitions=2, config={"max.message.bytes": "600000"})
+    site = inbound.site()
+    running = engine(inbound.to, outbound.to, site)
+    await running.start()
+    found = next(value for name, value in site._shared.items() if name.startswith("kafka-transactions"))
+    sent: list[int] = []
+
+    def arrived(count: int) -> bool:
+        return sum(lane.received for lane in running.lanes) > count
+
+    for turn in range(3):
+        some = [*range(turn * 300, turn * 300 + 300), *([LARGE] if turn == 1 else [])]
+        await inbound.produce([Record(b'{"n": %d}' % n, b"%d" % (n % 50), partition=n % 2) for n in some])
+        sent += some
+        await until(partial(arrived, 300 * turn))
+        await in_thread(partial(fence, kafka_address, found._transactor.name))
+    await until(lambda: running.letters.written == 1)
+    wanted = {b'"%s %d"' % (act, n) for act in (b"one", b"two") for n in sent} - {b'"one %d"' % LARGE}
+    seen = await outbound.received(len(wanted))
+    await running.stop()
+    assert Counter(record.value for record in seen) == Counter(wanted)
+    assert await inbound.confirmed() == len(sent)
+    await outbound.close()
+
+
+def fence(address: str, name: str) -> None:
+    ck.Producer({"bootstrap.servers": address, "transactional.id": name}).init_transactions(PATIENCE)
+
+
+async def test_each_action_is_seen_once_whatever_is_killed(kafka_address: str, client: str) -> None:
+    """Two workers, of which one or the other is killed with -9 at moments of its own, nine times."""
+    inbound = KafkaRig(kafka_address, client, partitions=4)
+    outbound = KafkaRig(kafka_address, client, partitions=2)
+    count, chance = 3000, random.Random(client)
+    variables = {**os.environ, **inbound.variables, **QUICK, "PENSTOCK_KAFKA_SESSION_TIMEOUT": "6s"}
+    command = [sys.executable, "-m", "tests.connectors.kafka.transacting_worker", inbound.to, outbound.to]
+    seen: list[Record] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, env=variables)
+
+    async def reading() -> None:
+        while len(seen) < 2 * count:
+            seen[:] = await outbound.received(len(seen) + 1)
+
+    def progressed(goal: int) -> bool:
+        return len(seen) >= goal
+
+    workers = [start(), start()]
+    try:
+        reader = asyncio.ensure_future(reading())
+        for death in range(9):
+            some = range(death * count // 9, (death + 1) * count // 9)
+            await inbound.produce([Record(b'{"n": %d}' % n, b"%d" % (n % 50), partition=n % 4) for n in some])
+            goal = min(len(seen) + chance.randrange(1, 400), some.stop)
+            await until(partial(progressed, goal))
+            await asyncio.sleep(chance.random() / 5)
+            victim = workers[death % 2]
+            os.kill(victim.pid, signal.SIGKILL)
+            await in_thread(victim.wait)
+            workers[death % 2] = start()
+        async with asyncio.timeout(2 * PATIENCE):
+            await reader
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    values = Counter(record.value for record in seen)
+    assert set(values) == {b'"%s %d"' % (act, n) for act in (b"one", b"two") for n in range(count)}
+    assert max(values.values()) == 1
+    await outbound.close()
