@@ -14,7 +14,7 @@ import msgspec
 
 from penstock.errors import ConfigError, PenstockError
 from penstock.pipeline.dead.replay import entry
-from penstock.pipeline.engine.feed import keys_of
+from penstock.pipeline.engine.records import keys_of
 from penstock.pipeline.engine.verdict import reason_of
 from penstock.pipeline.graph import Graph, Source
 from penstock.pipeline.letters.again import LetterBatch

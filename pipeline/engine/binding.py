@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import Endpoint, Message
 from penstock.connectors.template import filler, part
 from penstock.connectors.template import names as braces
+from penstock.errors import BadEvent
 from penstock.pipeline import graph as nodes
+from penstock.pipeline.engine.delivery import deliver
 from penstock.pipeline.engine.lane import Lane
-from penstock.pipeline.engine.marks import space
+from penstock.pipeline.engine.marks import Marks, space
+from penstock.pipeline.engine.verdict import fatal
 from penstock.pipeline.graph import Function
 from penstock.pipeline.place import place
 from penstock.stages.act import Acting, Recording, Target
 from penstock.stages.caller import Bounded, Caller, ListCaller
 from penstock.stages.forward import Forwarding
 from penstock.stages.function import MISSING
-from penstock.stages.helper import stage_of, updating
+from penstock.stages.helper import Failure, stage_of, together, updating
 from penstock.stages.inference import Inference, fallen
 from penstock.stages.outcome import Reject
 from penstock.stages.payload import getter, is_mapping
@@ -35,7 +40,7 @@ class Binding:
 
     def names(self, lane: Lane) -> dict[str, Any]:
         """Everything the written functions of a lane call, under the names they use."""
-        names = lane.engine_names() | {f"r_{name}": resource for name, resource in self.engine.resources.items()}
+        names = _own(lane) | {f"r_{name}": resource for name, resource in self.engine.resources.items()}
         for node in self.engine.graph:
             match node:
                 case nodes.Transform() | nodes.Filter():
@@ -107,7 +112,7 @@ class Binding:
         return names | {f"ask{tag}": asker.ask, f"ask_many{tag}": asker.ask_many}
 
     def _seen(self, item: Seen, node: nodes.Enrich, tag: str, lane: Lane) -> dict[str, Any]:
-        by = lane.distinct if item.by is None else compared(item.by, node.payload)
+        by = lane.records.distinct if item.by is None else compared(item.by, node.payload)
         space = f"penstock:{self.engine.site.group}:seen:{node.stage}:"
         asker = Seeing(item.within, by, self.engine.store, space, self.engine.claims)
         return {f"question{tag}": asker.question, f"ask{tag}": asker.ask, f"ask_many{tag}": asker.ask_many}
@@ -152,7 +157,7 @@ class Binding:
             self.engine.graph.name,
             [self._target(declared) for declared in node.to],
             key=None if node.key is None else _first_of(node.key),
-            identify=lane.identify,
+            identify=lane.records.identify,
             clock=self.engine.clock.time,
         )
 
@@ -163,9 +168,41 @@ class Binding:
             self.engine.graph.name,
             self._target(node.to[0]),
             key=getter(node.key, is_mapping(node.payload)),
-            identify=lane.identify,
-            describe=lane.describe,
+            identify=lane.records.identify,
+            describe=lane.records.describe,
         )
+
+
+def _own(lane: Lane) -> dict[str, Any]:
+    """The engine's own names in the text of a lane's functions."""
+    engine, feed, records = lane.engine, lane.feed, lane.records
+    return {
+        "BadEvent": BadEvent,
+        "Failure": Failure,
+        "counts": lane.counts,
+        "decode": records.decode,
+        "deliver": deliver,
+        "deliver_holding": lane.holds.deliver,
+        "describe": records.describe,
+        "failed": lane.trouble.failed,
+        "fatal": fatal,
+        "free": feed.free,
+        "gather": asyncio.gather,
+        "key_of": records.key_of,
+        "keyless": BadEvent(f"the key field {lane.source.key} is null", status=422),
+        "mark": Marks(lane.source, records.declared, engine.watermarks, lane.floor),
+        "now": engine.clock.monotonic,
+        "observe": engine.metrics.observe,
+        "park": feed.park,
+        "perf_counter": perf_counter,
+        "push": feed.ready.append,
+        "refuse": lane.trouble.refuse,
+        "table": feed.table,
+        "together": together,
+        "troubled": lane.troubled,
+        "unusual": records.unusual,
+        "wait": feed.wait,
+    }
 
 
 def _reply(message: Message) -> None:

@@ -123,7 +123,7 @@ class Confinement:
             self._running += begun
             self._write()
             batch.taken = start + len(marks)
-            _begin(lane, batch, start, batch.taken)
+            lane.runner.begin(batch, start, batch.taken)
             await self._finished(lambda: begun, PATIENCE)
             self._running = [one for one in self._running if one.runs]
             self._write()
@@ -140,15 +140,6 @@ class Confinement:
         names = [one.mark for one in self._running] + [OTHERS] * len(self._earlier)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, "\n".join(names).encode(), 0)
-
-
-def _begin(lane: Lane, batch: Batch, start: int, stop: int) -> None:
-    if lane.program.form == "loop":
-        lane.program.run(batch, start, stop)
-        lane.redo()
-    else:
-        lane.feed.admit(batch, start, stop)
-        lane.feed.wake()
 
 
 def running(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
 
-from penstock.connectors import Batch, Endpoint, Message, Sink, Site, Source, Store
+from penstock.connectors import Endpoint, Message, Sink, Site, Source, Store
 from penstock.connectors.protocol import Rewindable, Watched
 from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.clock import Clock, SystemClock
@@ -18,7 +18,6 @@ from penstock.pipeline.engine.binding import Binding
 from penstock.pipeline.engine.claims import Claims
 from penstock.pipeline.engine.confinement import Confinement
 from penstock.pipeline.engine.durability import assure
-from penstock.pipeline.engine.far import FarLane
 from penstock.pipeline.engine.kept import compare
 from penstock.pipeline.engine.lane import Lane
 from penstock.pipeline.engine.metrics import Metrics
@@ -113,7 +112,7 @@ class Engine:
         await self.opening.patiently("dead letters", self.letters.open)
         for name, opener in self.graph.resources.items():
             self.resources[name] = await self._exits.enter_async_context(opener())
-        self.lanes = [(Lane if node.forward is None else FarLane)(self, node) for node in self.graph.sources]
+        self.lanes = [Lane(self, node) for node in self.graph.sources]
         for lane in self.lanes:
             lane.boxes = self._boxes(lane.source)
         by_node = {lane.source.id: lane for lane in self.lanes}
@@ -173,7 +172,7 @@ class Engine:
             if self._work:
                 await asyncio.wait(self._work, return_when=asyncio.FIRST_COMPLETED)
             for lane in self.lanes:
-                lane.redo() if lane.program.form == "loop" else lane.feed.wake()
+                lane.runner.wake()
             await asyncio.sleep(0 if self._work else 0.005)
 
     async def _close(self) -> None:
@@ -247,10 +246,7 @@ class Engine:
         """Something that kept events from starting is over."""
         self._open_gate()
         for lane in self.lanes:
-            if lane.program.form == "loop":
-                lane.redo()
-            else:
-                lane.feed.wake()
+            lane.runner.wake()
 
     @property
     def busy(self) -> bool:
@@ -268,11 +264,6 @@ class Engine:
     def _open_gate(self) -> None:
         if self._opened is not None and not self._opened.done():
             self._opened.set_result(None)
-
-    def event_id(self, batch: Batch, index: int, payload: Any) -> str:
-        """The id of an event of any lane."""
-        lane = next((lane for lane in self.lanes if batch in lane.open), self.lanes[0])
-        return lane.identify(batch, index, payload)
 
     def names(self, lane: Lane) -> dict[str, Any]:
         """Everything the written functions of a lane call, under the names they use."""
@@ -333,8 +324,6 @@ class Engine:
     def _unheld(self, message: Message) -> None:
         for lane in self.lanes:
             lane.unhold(message)
-            if lane.program.form == "loop":
-                lane.redo()
 
     def _undelivered(self, where: str, message: Message, error: BaseException) -> None:
         lane = next((lane for lane in self.lanes if message.batch in lane.open), self.lanes[0])

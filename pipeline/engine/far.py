@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.connectors import Batch, Event
-from penstock.pipeline.engine.lane import Lane
+from penstock.pipeline.engine.records import Records
 from penstock.stages.forward import mark_of, restored
 
 
-class FarLane(Lane):
-    """The lane of what comes out of a topic as what went in."""
+class FarRecords(Records):
+    """What comes out of a topic, read as what went in."""
 
     def identify(self, batch: Batch, index: int, payload: Any) -> str:
         """The origin's identity, so that a message that the topic brings twice makes the same actions."""

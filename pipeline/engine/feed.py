@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import Batch
-from penstock.errors import BadEvent
 
 if TYPE_CHECKING:
     from penstock.pipeline.parking.spill import Spill
@@ -181,31 +180,6 @@ class Feed:
         """Nothing more will be added: slots end when what is here has run."""
         self.closing = True
         self.wake()
-
-
-def keys_of(order: str, get: Callable[[Any], Any] | None, name: str) -> Callable[[Any, Batch, int], Any]:
-    """How an event's order key is found: the declared field, else the record's own; None where there is no order."""
-    if order == "none" and get is None:
-        return lambda payload, batch, index: None
-    if get is None:
-
-        def own(payload: Any, batch: Batch, index: int) -> Any:
-            keys: Sequence[Any] | None = batch.keys
-            return keys[index] if keys is not None else None
-
-        return own
-    read = get
-
-    def declared(payload: Any, batch: Batch, index: int) -> Any:
-        try:
-            key = read(payload)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise BadEvent(f"the key field {name} is missing", path=f"$.{name}", status=422) from error
-        if key is None:
-            raise BadEvent(f"the key field {name} is null", path=f"$.{name}", status=422)
-        return key
-
-    return declared
 
 
 def _nothing(batch: Batch, start: int, stop: int) -> None:

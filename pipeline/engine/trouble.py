@@ -18,6 +18,7 @@ from penstock.errors import BadEvent, Unavailable, Undeliverable
 from penstock.pipeline.clock import Clock
 from penstock.pipeline.code.program import Found, Program
 from penstock.pipeline.engine.outages import Outages
+from penstock.pipeline.engine.records import Records
 from penstock.pipeline.engine.verdict import fatal, kinds, moment, reason_of, refusal
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters.letters import Letter, Letters, as_text, users_line
@@ -73,7 +74,6 @@ class Host(Protocol):
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
     def wake(self) -> None: ...
-    def event_id(self, batch: Batch, index: int, payload: Any) -> str: ...
 
 
 class Trouble:
@@ -85,13 +85,13 @@ class Trouble:
         outages: Outages,
         finish: Callable[[Flight], None],
         *,
-        fresh: Callable[[Batch, int], Any],
+        records: Records,
         slots: int,
     ) -> None:
         self.host = host
         self.outages = outages
         self.finish = finish
-        self.fresh = fresh
+        self.records = records
         self.program: Program | None = None
         self.room = asyncio.Semaphore(slots)
         self.flights = 0
@@ -196,7 +196,7 @@ class Trouble:
         if self._tried.may(f"failed in {stage} and are tried again"):
             self._tried.tell(
                 "event %s failed in %s (try %d of %d, %s): again in %.3f s, at %s",
-                self.host.event_id(flight.batch, flight.index, flight.payload),
+                self.records.identify(flight.batch, flight.index, flight.payload),
                 stage,
                 part.attempts,
                 retries.attempts,
@@ -240,7 +240,7 @@ class Trouble:
         origin, given = flight.payload, found.payload
         try:
             if given is found.origin:  # what failed may have changed it before
-                origin = given = self.fresh(flight.batch, flight.index)
+                origin = given = self.records.fresh(flight.batch, flight.index)
         except Exception as error:
             flight.parts.append(Part(found, error))
         else:
@@ -284,7 +284,7 @@ class Trouble:
         batch, index = flight.batch, flight.index
         event = batch.event(index)
         data, encoding = as_text(event.data)
-        identity = self.host.event_id(batch, index, flight.payload)
+        identity = self.records.identify(batch, index, flight.payload)
         path = part.found.path if part is not None else ()
         return Letter(
             id=f"{identity}/{stage}{''.join(f'.{step}' for step in path)}~{crc32(data.encode()):08x}",

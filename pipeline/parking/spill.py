@@ -231,8 +231,7 @@ class Spill:
         waiters = self.feed.table.get(key)
         if waiters:
             self.feed.release(key, waiters)
-            if self.lane.program.form == "loop":
-                self.lane.redo()
+            self.lane.runner.freed()
         else:
             kept.idle = True
             self._pull(key, kept)
@@ -241,10 +240,7 @@ class Spill:
         back = Spilled.read(found, received=self.lane.engine.clock.monotonic())
         back.changed = self._finished
         self.lane.open.add(back)
-        if self.lane.program.form == "loop":
-            self.feed.park(back, 0, key)
-        else:
-            self.lane.program.admit(back, 0, 1)
+        self.lane.runner.behind(back, key)
 
     # -- what is finished ----------------------------------------------------------------------------------------
 
@@ -319,7 +315,7 @@ class Spill:
     def _key(self, one: Spilled) -> Any:
         """The order key; for a record that cannot be read any more, one of its own, under which it is refused."""
         try:
-            return self.lane.key_of(self.lane.fresh(one, 0), one, 0)
+            return self.lane.records.key_of(self.lane.records.fresh(one, 0), one, 0)
         except Exception:
             return ("unreadable", one.id)
 

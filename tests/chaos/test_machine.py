@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.pipeline.engine import engine, feed, lane
+from penstock.pipeline.engine import engine, feed, runners
 from tests.chaos.fates import Step
 from tests.chaos.scripts import PARTITIONS, place
 from tests.chaos.world import World
@@ -29,7 +29,7 @@ def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "UNCONFIRMED", 12)
     monkeypatch.setattr(engine, "TROUBLED", 6)
     monkeypatch.setattr(feed, "PARKED", 5)
-    monkeypatch.setattr(lane, "SAMPLE_SECONDS", 0.0)
+    monkeypatch.setattr(runners, "SAMPLE_SECONDS", 0.0)
 
 
 class Machine(RuleBasedStateMachine):

@@ -190,7 +190,7 @@ class World:
         left = (
             lane.feed.parked,
             lane.feed.table,
-            lane.holds,
+            lane.holds.held,
             lane.trouble.flights,
             engine.outages.down,
             len(lane.feed.ready),
@@ -204,7 +204,7 @@ class World:
         lane, engine = self.engine.lanes[0], self.engine
         unsettled = [box.unsettled for box in engine.outboxes.values()]
         return (
-            f"{lane.feed.parked} behind {lane.feed.table}, {len(lane.feed.ready)} ready, {len(lane.holds)} held, "
+            f"{lane.feed.parked} behind {lane.feed.table}, {len(lane.feed.ready)} ready, {len(lane.holds.held)} held, "
             f"{lane.trouble.flights} in trouble, {unsettled} unsettled, shut: {any(map(engine.shut, engine.lanes))}, "
             f"waiting for the clock until {self.clock.next_due()}, problems: {engine.problems()}"
         )
