@@ -67,6 +67,11 @@ class Node:
     scope: Mapping[str, Any] = field(default_factory=dict)
     retry: Retries | None = None
 
+    @property
+    def called(self) -> str:
+        """What logs, letters and metrics call it: its name, or its kind and number where it can have none."""
+        return self.stage or f"{self.kind} {self.id}"
+
 
 @dataclass(frozen=True, slots=True)
 class Source(Node):

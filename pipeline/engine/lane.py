@@ -13,11 +13,12 @@ from penstock.pipeline.code.program import Program
 from penstock.pipeline.engine.delivery import Holds, deliver
 from penstock.pipeline.engine.far import FarRecords
 from penstock.pipeline.engine.feed import Feed
+from penstock.pipeline.engine.flight import Flight
 from penstock.pipeline.engine.outages import Outages
 from penstock.pipeline.engine.outbox import Outbox
 from penstock.pipeline.engine.records import Records
 from penstock.pipeline.engine.runners import RUNNERS
-from penstock.pipeline.engine.trouble import Flight, Host, Trouble
+from penstock.pipeline.engine.trouble import Host, Trouble
 from penstock.pipeline.parking.spill import Spill
 
 if TYPE_CHECKING:

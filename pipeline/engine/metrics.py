@@ -39,9 +39,7 @@ class Metrics:
         )
         self.registry.register(self)
         name = engine.graph.name
-        self._stages = {
-            node.id: self.stage.labels(name, node.stage or f"{node.kind} {node.id}") for node in engine.graph
-        }
+        self._stages = {node.id: self.stage.labels(name, node.called) for node in engine.graph}
         self._decision = self.decision.labels(name)
 
     def observe(self, node: int, seconds: float) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from penstock.connectors import Batch
 
 if TYPE_CHECKING:
+    from penstock.pipeline.engine.flight import Flight
     from penstock.pipeline.engine.lane import Lane
-    from penstock.pipeline.engine.trouble import Flight
 
 WAVE = 128
 """Events that go through each step together, at most."""

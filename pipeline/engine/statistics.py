@@ -22,8 +22,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
     for lane in engine.lanes:
         for node in engine.graph:
             if lane.counts[node.id]:
-                name = node.stage or f"{node.kind} {node.id}"
-                filtered[name] = filtered.get(name, 0) + lane.counts[node.id]
+                filtered[node.called] = filtered.get(node.called, 0) + lane.counts[node.id]
         trouble = lane.trouble
         for into, counts in ((failures, trouble.failures), (retries, trouble.retries), (waiting, trouble.waiting)):
             for stage, count in counts.items():

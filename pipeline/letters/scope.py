@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from penstock.connectors import Message
 from penstock.pipeline.code.forms import reachable
-from penstock.pipeline.graph import Graph, Node
+from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters.letters import Letter
 from penstock.stages.act import RECORD, parts_of
 
@@ -19,8 +19,8 @@ class Scope:
     def __init__(self, graph: Graph) -> None:
         self._from: dict[str, frozenset[str]] = {}
         for node in graph:  # the two sides of a split have one name, and fail as one
-            name, after = name_of(node), [node, *reachable(graph, node)]
-            self._from[name] = self._from.get(name, frozenset()) | {name_of(one) for one in after}
+            name, after = node.called, [node, *reachable(graph, node)]
+            self._from[name] = self._from.get(name, frozenset()) | {one.called for one in after}
 
     def due(self, letter: Letter, message: Message, to: str) -> bool:
         """Whether this action, on its way to the sink `to`, is still owed to the letter's event."""
@@ -49,8 +49,3 @@ class Scope:
         if letter.action:
             return before or again.action != ""
         return before or (again.stage in after and again.path[: len(letter.path)] == letter.path)
-
-
-def name_of(node: Node) -> str:
-    """What a stage is called in letters: its name, or its kind and number where it can have none."""
-    return node.stage or f"{node.kind} {node.id}"

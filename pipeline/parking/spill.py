@@ -15,8 +15,8 @@ from penstock.pipeline.parking.spilled import Entry, Spilled, entry, identity
 
 if TYPE_CHECKING:
     from penstock.pipeline.engine.feed import Row
+    from penstock.pipeline.engine.flight import Flight
     from penstock.pipeline.engine.lane import Lane
-    from penstock.pipeline.engine.trouble import Flight
 
 T = TypeVar("T")
 
@@ -142,7 +142,7 @@ class Spill:
         waiters.clear()  # It stays in the table: whoever ends the key's event asks here for the next.
 
     def _entry(self, batch: Batch, index: int, key: Any) -> Entry:
-        return entry(self.lane.trouble.whole(batch, index, key), batch, index)
+        return entry(self.lane.trouble.writer.whole(batch, index, key), batch, index)
 
     def _set_aside(
         self, key: Any, batch: Batch, index: int, found: Entry | None = None, copy: Spilled | None = None
