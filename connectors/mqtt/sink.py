@@ -12,7 +12,7 @@ from penstock.connectors import cloudevents
 from penstock.connectors.event import Message
 from penstock.connectors.mqtt.broker import Broker
 from penstock.connectors.mqtt.link import Link
-from penstock.connectors.mqtt.socket import packed
+from penstock.connectors.mqtt.socket import fit, packed
 from penstock.connectors.protocol import Settled
 from penstock.connectors.site import Site
 from penstock.connectors.tally import Tally
@@ -189,9 +189,9 @@ class MqttSink:
 
 def _target(topic: str) -> str:
     """The topic, which MQTT can carry. Raises ValueError."""
-    if not topic or "\0" in topic:
-        raise ValueError("a topic has at least one character, and none is zero")
-    return topic
+    if not topic:
+        raise ValueError("a topic has at least one character")
+    return fit(topic)
 
 
 def _refusal(message: Message, reason: ReasonCode, broker: Broker) -> Exception:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 CHUNK = 8192  # bytes read at once: about two milliseconds of small messages, then the loop runs others
+
+
+# Control characters, and what Unicode will never give a meaning. MQTT 5 lets a broker end the connection over one, and
+# Mosquitto does: sent again and again, it would keep everything behind it from ever getting through.
+_UNFIT = re.compile(
+    "[\0-\x1f\x7f-\x9f\ufdd0-\ufdef%s]"
+    % "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+)
 
 
 class Buffered:
@@ -141,10 +150,22 @@ def packed(content_type: str, properties: Mapping[str, str]) -> bytes:
     return bytes(length) + body
 
 
+def fit(text: str) -> str:
+    """The text, which brokers take. Raises ValueError.
+
+    >>> fit("a line\\n")
+    Traceback (most recent call last):
+    ValueError: 'a line\\n' holds '\\n', over which MQTT brokers end the connection
+    """
+    if not text.isprintable():
+        found = _UNFIT.search(text)
+        if found is not None:
+            raise ValueError(f"{text[:40]!r} holds {found[0]!r}, over which MQTT brokers end the connection")
+    return text
+
+
 def _text(text: str) -> bytes:
-    encoded = text.encode()
-    if len(encoded) > 65535 or "\0" in text:
-        raise ValueError(
-            f"{text[:40]!r} is {len(encoded)} bytes long; MQTT texts have at most 65535, none of them zero"
-        )
+    encoded = fit(text).encode()
+    if len(encoded) > 65535:
+        raise ValueError(f"{text[:40]!r} is {len(encoded)} bytes long; MQTT texts have at most 65535")
     return len(encoded).to_bytes(2, "big") + encoded

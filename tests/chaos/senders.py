@@ -171,7 +171,7 @@ class ThroughHttp(Sender):
             connection.request("POST", self.path, msgspec.json.encode(step), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             said = answer.read()
-            if answer.status == 503:
+            if answer.status in (429, 503):
                 raise Busy(said)
             assert answer.status in (200, 202), (answer.status, said)
         finally:
@@ -179,7 +179,7 @@ class ThroughHttp(Sender):
 
 
 class Busy(Exception):
-    """503: to be sent again."""
+    """429 or 503: to be sent again."""
 
 
 def insist(send: Callable[[], object], *failures: type[BaseException], patience: float = 120.0) -> None:

@@ -66,10 +66,20 @@ class Trial:
         """Everything that the other side has confirmed to have."""
         return [step for sender in self.senders for step in sender.sent]
 
+    def going(self) -> bool:
+        """True; raises what a sender has failed with."""
+        for sender in self.senders:
+            if sender.failure is not None:
+                raise sender.failure
+        return True
+
     def come_further(self, count: int = 100) -> None:
         """Wait until so many more events were sent."""
         enough = len(self.sent) + count
-        until(lambda: len(self.sent) >= enough, lambda: f"events are taken: {self.ledger.what}\n{self.program.tail()}")
+        until(
+            lambda: self.going() and len(self.sent) >= enough,
+            lambda: f"events are taken: {self.ledger.what}\n{self.program.tail()}",
+        )
 
     def finish(
         self, *, ordered: Sequence[str] = ("kafka", "again", "redis", "http", "mqtt"), patience: float = 60.0
@@ -87,7 +97,6 @@ class Trial:
         self.program.ready()
         assert self.program.metrics()["dead_letters"] == 0, self.program.tail()
         assert self.program.stop() == 0, self.program.tail()
-        print(f"{len(sent)} events, {repeated} actions repeated")
         return repeated
 
     def missing(self) -> list[str]:

@@ -298,16 +298,23 @@ class TestWhatIsSent:
                 [
                     Message("", b"1", id="no topic"),
                     Message("a\0b", b"1", id="zero"),
+                    Message("a\nb", b"1", id="two lines"),
                     Message("a/+/b", b"1", id="wildcard"),
                     Message("a" * 70000, b"1", id="long topic"),
                     Message(rig.to, b"x" * 3000, id="large"),
                     Message(rig.to, b"1", id="header", headers={"a": "x" * 70000}),
-                    Message(rig.to, b"1", id="good"),
+                    Message(rig.to, b"1", id="key", key=b"card\t1"),
+                    Message(rig.to, b"1", id="content type", headers={"content-type": "text/plain\r\n"}),
+                    *(
+                        Message(rig.to, b"1", id=f"{odd!r}", headers={"a": odd})
+                        for odd in ("\x7f", "\x85", "\ufdd0", "\U0001ffff")
+                    ),
+                    Message(rig.to, b"1", id="good", headers={"a": "\u2028\ufffd\U0001f4b6"}),
                 ]
             )
             await sink.flush()
             assert ledger.confirmed() == {"good"}
-            assert len(ledger.failed) == 6
+            assert len(ledger.failed) == 13
             assert all(isinstance(ledger.outcomes[each.id][0], Undeliverable) for each in ledger.failed)
             assert [record.value for record in await rig.received(1)] == [b"1"]
             await sink.close()
