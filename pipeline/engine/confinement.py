@@ -98,7 +98,7 @@ class Confinement:
         """Run a batch bit by bit: what is guilty not at all, what is suspect alone."""
         start = batch.taken
         while start < len(batch) and not batch.fenced:
-            await lane.engine.opened(lane)
+            await lane.engine.gate.opened(lane)
             marks = [mark(batch, index) for index in range(start, min(start + BIT, len(batch)))]
             orders = self._orders
             count = next(

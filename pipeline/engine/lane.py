@@ -14,8 +14,9 @@ from penstock.pipeline.engine.delivery import Holds, deliver
 from penstock.pipeline.engine.far import FarRecords
 from penstock.pipeline.engine.feed import Feed
 from penstock.pipeline.engine.flight import Flight
+from penstock.pipeline.engine.gate import Gate
 from penstock.pipeline.engine.outages import Outages
-from penstock.pipeline.engine.outbox import Outbox
+from penstock.pipeline.engine.outboxes import Outboxes
 from penstock.pipeline.engine.records import Records
 from penstock.pipeline.engine.runners import RUNNERS
 from penstock.pipeline.engine.trouble import Host, Trouble
@@ -30,6 +31,8 @@ class Building(Host, Protocol):
     """What a lane needs of the engine, beside what trouble needs."""
 
     outages: Outages
+    outboxes: Outboxes
+    gate: Gate
     metrics: Metrics
     confinement: Confinement | None
     store: Store
@@ -38,9 +41,6 @@ class Building(Host, Protocol):
     spilling: bool
     watermarks: Watermarks | None
 
-    def shut(self, lane: Lane) -> bool: ...
-    def relieved(self) -> None: ...
-    async def opened(self, lane: Lane) -> None: ...
     def names(self, lane: Lane) -> dict[str, Any]: ...
 
 
@@ -59,9 +59,9 @@ class Lane:
         self.keyed = graph.order != "none"
         self.records = (Records if source.forward is None else FarRecords)(source, graph.order)
         self.trouble = Trouble(engine, engine.outages, self.finish, records=self.records, slots=graph.concurrency)
-        self.feed = Feed(partial(engine.shut, self), room=graph.concurrency)
+        self.feed = Feed(partial(engine.gate.shut, self), room=graph.concurrency)
         self.holds = Holds(self.feed, keyed=self.keyed)
-        self.boxes: Sequence[Outbox] = ()
+        self.boxes = engine.outboxes.after(source)
         self.counts = [0] * len(graph.nodes)
         self.received = 0
         self.open: set[Batch] = set()
@@ -79,9 +79,10 @@ class Lane:
 
     async def pump(self, source: Source) -> None:
         """Take what a source hands over, no faster than it can be run, until the source is stopped."""
+        gate = self.engine.gate
         while True:
-            if self.engine.shut(self):
-                await self.engine.opened(self)
+            if gate.shut(self):
+                await gate.opened(self)
             await self.runner.hungry()
             batches = await source.receive()
             if not batches:
@@ -125,7 +126,7 @@ class Lane:
             return
         self.feed.free(flight.key)
         self.runner.freed()
-        self.engine.relieved()
+        self.engine.gate.relieved()
 
     def unhold(self, message: Message) -> None:
         """A message of a sink without order has settled."""

@@ -106,13 +106,14 @@ class Loop(Runner):
 
     async def _run(self, batch: Batch) -> None:
         """A batch in slices of about a millisecond, with a breath for everyone else in between."""
-        lane, run, timed, count = self.lane, self.program.run, self.program.timed, len(batch)
+        run, timed, count = self.program.run, self.program.timed, len(batch)
+        lane, gate = self.lane, self.lane.engine.gate
         start = 0
         while start < count and not batch.fenced:
             if self.feed.ready:
                 self.wake()
-            if lane.engine.shut(lane):
-                await lane.engine.opened(lane)
+            if gate.shut(lane):
+                await gate.opened(lane)
                 continue
             self._number += 1
             if self._number % TIMED_EVERY == 1:

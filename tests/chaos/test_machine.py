@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from penstock.pipeline.engine import engine, feed, runners
+from penstock.pipeline.engine import feed, gate, runners
 from tests.chaos.fates import Step
 from tests.chaos.scripts import PARTITIONS, place
 from tests.chaos.world import World
@@ -26,8 +26,8 @@ SINK = st.integers(0, 1)
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits that a handful of events reach, and a slot that measures without resting."""
-    monkeypatch.setattr(engine, "UNCONFIRMED", 12)
-    monkeypatch.setattr(engine, "TROUBLED", 6)
+    monkeypatch.setattr(gate, "UNCONFIRMED", 12)
+    monkeypatch.setattr(gate, "TROUBLED", 6)
     monkeypatch.setattr(feed, "PARKED", 5)
     monkeypatch.setattr(runners, "SAMPLE_SECONDS", 0.0)
 

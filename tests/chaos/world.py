@@ -202,10 +202,11 @@ class World:
     def told(self) -> str:
         """What the engine is waiting for, for whoever reads of a failure."""
         lane, engine = self.engine.lanes[0], self.engine
+        shut = any(map(engine.gate.shut, engine.lanes))
         unsettled = [box.unsettled for box in engine.outboxes.values()]
         return (
             f"{lane.feed.parked} behind {lane.feed.table}, {len(lane.feed.ready)} ready, {len(lane.holds.held)} held, "
-            f"{lane.trouble.flights} in trouble, {unsettled} unsettled, shut: {any(map(engine.shut, engine.lanes))}, "
+            f"{lane.trouble.flights} in trouble, {unsettled} unsettled, shut: {shut}, "
             f"waiting for the clock until {self.clock.next_due()}, problems: {engine.problems()}"
         )
 

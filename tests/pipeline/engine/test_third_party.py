@@ -50,11 +50,11 @@ async def test_reading_pauses_until_it_is_back(called: HttpSinkRig, caplog: pyte
         await b.until(lambda: host in engine.outages.down)
         assert any(problem.startswith(f"{host} is not available: ") for problem in engine.problems())
         assert engine.statistics()["outage"] == {host: 1} and engine.statistics()["breaker"] == {host: 1.0}
-        assert engine.shut(engine.lanes[0]) and b.confirmed("in") == 0
+        assert engine.gate.shut(engine.lanes[0]) and b.confirmed("in") == 0
         await called.up()
         b.topic("in").extend(orders("second", 30))
         await b.until(lambda: b.confirmed("in") == 60)
-        assert engine.letters.written == 0 and not engine.problems() and not engine.shut(engine.lanes[0])
+        assert engine.letters.written == 0 and not engine.problems() and not engine.gate.shut(engine.lanes[0])
         assert engine.statistics()["breaker"] == {host: 0.0}
         ids = [record.headers["ce-id"] for record in called.records]
         assert sorted(ids) == sorted(f"{name}{number}/decide" for name in ("first", "second") for number in range(30))
@@ -110,7 +110,7 @@ async def test_a_function_that_calls_one() -> None:
         b.topic("in").extend(orders("", 50))
         await b.until(lambda: "limit()" in engine.outages.down)
         assert any("limit() is not available: ConnectionRefusedError" in problem for problem in engine.problems())
-        assert engine.shut(engine.lanes[0])
+        assert engine.gate.shut(engine.lanes[0])
         away = False
         await b.until(lambda: b.confirmed("in") == 50)
         assert engine.letters.written == 0 and not engine.problems()

@@ -100,7 +100,7 @@ async def test_a_full_topic_makes_its_near_side_wait_and_not_its_far_side(
     redis_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More actions wait for room than may be unconfirmed: the far side goes on, and so there is room again."""
-    monkeypatch.setattr("penstock.pipeline.engine.engine.UNCONFIRMED", 100)
+    monkeypatch.setattr("penstock.pipeline.engine.gate.UNCONFIRMED", 100)
     settings = Settings({"PENSTOCK_REDIS": redis_address, "PENSTOCK_STREAM_FULL": "50"})
     place = Place(Redis(f"through-{uuid.uuid4().hex[:12]}"), settings, lambda endpoint: endpoint)
     topics = Topics()
