@@ -128,7 +128,7 @@ class Bench:
     def confirmed(self, name: str) -> int:
         return sum(self.topic(name).position(self.site.group))
 
-    async def until(self, done: Callable[[], bool], patience: float = 10.0) -> None:
+    async def until(self, done: Callable[[], bool], patience: float = 60.0) -> None:
         """Wait for a condition; the sources confirm meanwhile as their timers would."""
         async with asyncio.timeout(patience):
             while not done():
