@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.cloudevents import Attributes, read
+from penstock.connectors.cloudevents.attributes import Attributes
+from penstock.connectors.cloudevents.modes import read
 from penstock.connectors.event import Event, Message
 from penstock.connectors.protocol import Settled
 from penstock.connectors.site import Site

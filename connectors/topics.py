@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
-from penstock.connectors.cloudevents import JSON, write
+from penstock.connectors.cloudevents.modes import write
 from penstock.connectors.event import Message
+from penstock.connectors.header import JSON
 from penstock.connectors.site import Site
 from penstock.errors import Unavailable
 

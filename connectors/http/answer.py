@@ -10,8 +10,8 @@ import msgspec
 from aiohttp.web import Response
 
 from penstock.connectors.batch import Batch, Refusal
-from penstock.connectors.cloudevents import JSON
 from penstock.connectors.event import Message
+from penstock.connectors.header import JSON
 
 LINES = "application/x-ndjson"
 _OURS = {"content-length", "transfer-encoding", "connection", "content-encoding", "date", "server"}

@@ -12,10 +12,12 @@ from uuid import uuid4
 import msgspec
 from aiohttp.web import Response
 
-from penstock.connectors import cloudevents
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.cloudevents import Attributes, media_type
+from penstock.connectors.cloudevents.attributes import Attributes
+from penstock.connectors.cloudevents.envelope import unwrap_batch
+from penstock.connectors.cloudevents.modes import BATCH, STRUCTURED, read
 from penstock.connectors.event import Event
+from penstock.connectors.header import media_type
 from penstock.connectors.http.answer import LINES
 from penstock.errors import BadEvent
 
@@ -40,8 +42,8 @@ _KINDS = {
     "application/jsonlines": "lines",
     "application/ndjson": "lines",
     LINES: "lines",
-    cloudevents.STRUCTURED: "structured",
-    cloudevents.BATCH: "batch",
+    STRUCTURED: "structured",
+    BATCH: "batch",
 }
 
 
@@ -114,13 +116,13 @@ class Exchange:
     def _binary(self) -> Any:
         headers = {name.lower(): _clean(value) for name, value in self._headers.items()}
         content_type = headers.pop("content-type", "")
-        value, found = cloudevents.read(self.body, headers.items(), prefix="ce-", content_type=content_type)
+        value, found = read(self.body, headers.items(), prefix="ce-", content_type=content_type)
         if found is not None:
             self._attributes = {0: msgspec.structs.replace(found, headers=_kept(found.headers))}
         return value
 
     def _structured(self) -> Any:
-        value, found = cloudevents.read(self.body, content_type=cloudevents.STRUCTURED)
+        value, found = read(self.body, content_type=STRUCTURED)
         if found is not None:
             self._attributes = {0: found}
         return value
@@ -128,7 +130,7 @@ class Exchange:
     def _batched(self) -> list[Any]:
         values: list[Any] = []
         self._bodies, self._attributes = [], {}
-        for value, found, whole in cloudevents.unwrap_batch(self.body):
+        for value, found, whole in unwrap_batch(self.body):
             if found is not None:
                 self._attributes[len(values)] = found
             values.append(value)

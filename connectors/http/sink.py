@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import ClientError, ClientTimeout, InvalidURL, NonHttpUrlClientError
 
-from penstock.connectors import cloudevents
 from penstock.connectors.breaker import Breaker, Watcher
+from penstock.connectors.cloudevents.modes import write
 from penstock.connectors.duration import seconds
 from penstock.connectors.event import Message
+from penstock.connectors.header import JSON, encoded
 from penstock.connectors.http.session import HttpSession
 from penstock.connectors.protocol import Settled
 from penstock.connectors.site import Site
@@ -233,14 +234,14 @@ class HttpSink:
             raise self._refused(message, reason)
 
     def _headers(self, message: Message) -> dict[str, str]:
-        headers = {"content-type": cloudevents.JSON} if message.value is not None else {}
+        headers = {"content-type": JSON} if message.value is not None else {}
         if message.headers:
             headers.update((name.lower(), value) for name, value in message.headers.items())
-        headers.update(cloudevents.write(message, "ce-"))
+        headers.update(write(message, "ce-"))
         if message.key:
-            headers["ce-partitionkey"] = cloudevents.encoded(message.key.decode("utf-8", "replace"))
+            headers["ce-partitionkey"] = encoded(message.key.decode("utf-8", "replace"))
         if message.id:
-            headers["idempotency-key"] = cloudevents.encoded(message.id)
+            headers["idempotency-key"] = encoded(message.id)
         return headers
 
 

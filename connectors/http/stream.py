@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from penstock.connectors.batch import Partition
-from penstock.connectors.cloudevents import text
 from penstock.connectors.event import Event
+from penstock.connectors.header import text
 from penstock.connectors.http.request import Exchange
 from penstock.connectors.redis import scripts as scripts
 from penstock.connectors.redis.entry import DATA, KEY, Entry, StreamBatch, stream_key

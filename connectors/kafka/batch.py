@@ -8,8 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.cloudevents import Attributes, Header, read, texts
+from penstock.connectors.cloudevents.attributes import Attributes
+from penstock.connectors.cloudevents.modes import read
 from penstock.connectors.event import Event
+from penstock.connectors.header import Header, texts
 from penstock.connectors.kafka.note import Span, write
 
 Commits = dict[int, tuple[int, str]]

@@ -166,7 +166,11 @@ class Poller:
             self._commits.clear()
             raise Broken(why)
         while self._commits:
-            commits = self._commits.popleft()
+            # What has left meanwhile was committed further on when it left: this would take it back.
+            commits = {each: commit for each, commit in self._commits.popleft().items() if each in self.owned}
+            if not commits:
+                self.receiver.committed({}, None)
+                continue
             try:
                 self.consumer.commit(commits)
             except Exception as error:

@@ -17,6 +17,12 @@ def library(module: str) -> Any:
     return importlib.import_module(module)
 
 
+def offsets(commits: dict[Any, tuple[int, str]]) -> dict[Any, Any]:
+    """Offsets and notes by partition, as the client wants them to be committed."""
+    made = library("kafka").OffsetAndMetadata
+    return {place: made(offset, text, -1) for place, (offset, text) in commits.items()}
+
+
 def connected(settings: KafkaSettings, client_id: str, kind: str, options: dict[str, Any]) -> Any:
     """A `KafkaConsumer` or `KafkaProducer` that has found its cluster. Raises `Unavailable` or `ConfigError`.
 

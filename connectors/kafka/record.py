@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import ItemsView
 from functools import lru_cache
 
-from penstock.connectors.cloudevents import JSON
 from penstock.connectors.event import Message
+from penstock.connectors.header import JSON
 from penstock.connectors.rfc3339 import rfc3339
 
 Header = tuple[str, str | bytes | None]

@@ -166,7 +166,7 @@ class Transactions:
         """One transaction. Whatever becomes of it, its messages settle: of a failed one nothing is left to do."""
         members = {progress.member for message, _ in taken if (progress := _progress(message)) is not None}
         for member in members:
-            await member.hold()
+            await member.committer.hold()
         # Partitions may have left meanwhile, and their records run elsewhere.
         live = [one for one in taken if (progress := _progress(one[0])) is None or not progress.void]
         commits = _commits([message for message, _ in live])
@@ -174,13 +174,13 @@ class Transactions:
         error: Exception | None = None
         try:
             for member, found in commits.items():
-                await member.keep(found)
+                await member.committer.keep(found)
         except Unavailable as unavailable:
             error = unavailable
         else:
             error = await self._transact([message for message, _ in live], offsets)
         for member in members:
-            member.release(commits.get(member, {}) if error is None else {}, error)
+            member.committer.release(commits.get(member, {}) if error is None else {}, error)
             if error is not None:
                 member.rewind("a transaction failed: going back to the last commit")
         outlets: dict[Outlet, None] = {}

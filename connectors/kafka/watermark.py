@@ -26,6 +26,7 @@ class Marked:
     def __init__(self, watermarks: Watermarks, topic: str) -> None:
         self.watermarks = watermarks
         self.topic = topic
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def keep(self, commits: Commits, topic_id: str, server: str) -> bool:
         """Write these down before they are committed. False where they must not be. Raises `Unavailable`.
@@ -35,12 +36,17 @@ class Marked:
         places = {self._origin(number, topic_id): f"{offset:019d} {note}" for number, (offset, note) in commits.items()}
         return await self.watermarks.keep(places, server)
 
-    async def begin(self, commits: Begun, topic_id: str, answer: Future[Begun], over: Callable[[], bool]) -> None:
-        """Answer where to begin: at the commit or at the watermark, whichever is older.
+    def begin(self, commits: Begun, topic_id: str, answer: Future[Begun], over: Callable[[], bool]) -> None:
+        """Have it answered where to begin: at the commit or at the watermark, whichever is older.
 
         However long the store is away: to begin further on would lose what it lost. Not beyond the time when it is
         `over`.
         """
+        task = asyncio.get_running_loop().create_task(self._begin(commits, topic_id, answer, over))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _begin(self, commits: Begun, topic_id: str, answer: Future[Begun], over: Callable[[], bool]) -> None:
         origins = [self._origin(number, topic_id) for number in commits]
         while True:
             try:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.cloudevents import Attributes, read
+from penstock.connectors.cloudevents.attributes import Attributes
+from penstock.connectors.cloudevents.modes import read
 from penstock.connectors.event import Event
 from penstock.errors import BadEvent
 

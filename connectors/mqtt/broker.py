@@ -42,6 +42,10 @@ class Broker:
         """The setting that names this broker."""
         return "PENSTOCK_MQTT" + self.name.removeprefix("mqtt").replace(":", "__").upper()
 
+    def why(self, error: BaseException) -> str:
+        """What went wrong with it, as one line."""
+        return f"{self.host}:{self.port}: {str(error) or type(error).__name__}"
+
     def context(self) -> ssl.SSLContext | None:
         """What TLS needs, None without TLS. Raises `ConfigError` where a file cannot be used."""
         if not self.tls:

@@ -33,7 +33,7 @@ class FormerSource(MqttSource):
             await link.open()
             if link.resumed:
                 for subscription in (self._subscription, self._otherwise):
-                    await link.unsubscribe(subscription)
+                    await link.requests.unsubscribe(subscription)
                 self._problem = None
                 return True
         except BaseException:

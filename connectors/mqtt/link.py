@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 from penstock.connectors.mqtt.broker import Broker
-from penstock.connectors.mqtt.client import Owner, dial, greet, leave, make, subscribe
+from penstock.connectors.mqtt.client import Owner, dial, greet, leave, make
+from penstock.connectors.mqtt.requests import ANSWER, Requests
 from penstock.connectors.mqtt.socket import Buffered, Packed
 from penstock.errors import ConfigError, Unavailable
 
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ANSWER = 10.0  # seconds a broker has to accept a connection, and to answer a subscription
 FIRST, LONGEST = 0.1, 10.0  # seconds between attempts to come back
 TAKEN_OVER = 0x8E  # somebody else has connected under our client id
-NOTHING = "penstock/nothing"  # a topic that is never subscribed to
 _REFUSED = {"Bad user name or password", "Not authorized", "Bad authentication method", "Banned"}
 
 
 class Link:
     """One client of one broker.
 
-    `problem` says why it is not connected, None while it is; `resumed`, that the broker still knew our session; `lost`,
-    that another one has our name and we have yielded.
+    - `requests`: what is asked of the broker and waited for.
+    - `problem`: why it is not connected, None while it is.
+    - `resumed`: the broker still knew our session.
+    - `lost`: another one has our name and we have yielded.
     """
 
     def __init__(self, broker: Broker, client_id: str, owner: Owner, *, keeps: bool, yields: bool = False) -> None:
@@ -56,7 +56,6 @@ class Link:
         self._closed = False
         self._opened = False
         self._greeting: asyncio.Future[None] | None = None
-        self._answers: dict[int, asyncio.Future[None]] = {}
         self._again: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._since = 0.0
@@ -64,9 +63,9 @@ class Link:
         self._writing = False
         self._paused = False
         self._client = make(broker, client_id, lambda: self._socket)
+        self.requests = Requests(self._client, broker, lambda: self.problem)
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
-        self._client.on_subscribe = self._client.on_unsubscribe = self._subscribed
         self._client.on_message = lambda _client, _data, message: owner.arrived(message)
         self._client.on_publish = lambda _client, _data, mid, reason, _properties: owner.published(mid, reason)
         self._client.on_socket_register_write = self._want_write
@@ -81,30 +80,12 @@ class Link:
             self.problem = str(error)
             raise ConfigError(f"{self.broker.variable}: {error}") from None
         except OSError as error:
-            self.problem = self._why(error)
+            self.problem = self.broker.why(error)
             raise Unavailable(self.broker.name, self.problem) from None
         if self._socket is None:  # lost again in the meantime
             raise Unavailable(self.broker.name, self.problem or "connection lost")
         self._opened = True
         self._tick()
-
-    async def subscribe(self, topic: str, qos: int) -> None:
-        """Subscribe, and wait until the broker has granted it. Raises `Unavailable` or `ConfigError`."""
-        await self._granted(subscribe(self._client, topic, qos), topic)
-
-    async def unsubscribe(self, topic: str) -> None:
-        """End a subscription, and wait until the broker has. Raises `Unavailable` or `ConfigError`."""
-        await self._granted(self._client.unsubscribe(topic)[1], topic)
-
-    async def _granted(self, mid: int | None, topic: str) -> None:
-        if mid is None:
-            raise Unavailable(self.broker.name, self.problem or "not connected")
-        try:
-            await self._answered(mid)
-        except PermissionError as error:
-            raise ConfigError(f"{self.broker.variable}: subscription {topic!r}: {error}") from None
-        except (OSError, TimeoutError) as error:
-            raise Unavailable(self.broker.name, self._why(error)) from None
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: bytes) -> int:
         """Publish, and give back the number that `published` will name; 0 where there is no connection.
@@ -133,30 +114,14 @@ class Link:
         """Do not send again what was published and not answered: the owner does."""
         self._client.drop_out_messages()
 
+    async def heard(self) -> None:
+        """Wait until the broker has taken everything sent so far, or the connection is lost."""
+        if self.problem is None and not self._paused:
+            await self.requests.heard()
+
     def acknowledge(self, mid: int) -> None:
         """Confirm a received message of QoS 1."""
         self._client.ack(mid, 1)
-
-    async def heard(self) -> None:
-        """Wait until the broker has taken everything sent so far, or the connection is lost.
-
-        Brokers read one packet at a time, and drop the rest of who leaves or comes again. What makes this one answer is
-        an unsubscription of nothing, behind all else.
-        """
-        if self.problem is not None or self._paused:
-            return
-        _, mid = self._client.unsubscribe(NOTHING)
-        if mid is not None:
-            with suppress(OSError, TimeoutError):
-                await self._answered(mid)
-
-    async def _answered(self, mid: int) -> None:
-        """Wait for the broker's answer to a request. Raises OSError or TimeoutError."""
-        self._answers[mid] = answer = self._loop.create_future()
-        try:
-            await asyncio.wait_for(answer, ANSWER)
-        finally:
-            self._answers.pop(mid, None)
 
     async def close(self, *, forget: bool = False) -> None:
         """Leave as a client that says goodbye, and with `forget` ends its session. Safe to call twice."""
@@ -245,15 +210,6 @@ class Link:
         self.resumed = flags.session_present
         self._owner.up(self.resumed)
 
-    def _subscribed(self, _client: object, _data: object, mid: int, reasons: list[ReasonCode], _props: object) -> None:
-        answer = self._answers.get(mid)
-        if answer is None or answer.done():
-            return
-        if reasons and reasons[0].is_failure:
-            answer.set_exception(PermissionError(f"the broker refuses it: {reasons[0]}"))
-        else:
-            answer.set_result(None)
-
     def _disconnected(self, _client: object, _data: object, flags: Any, reason: ReasonCode, _props: object) -> None:
         if not flags.is_disconnect_packet_from_server:
             self._lost(ConnectionError("connection lost"))
@@ -269,12 +225,10 @@ class Link:
         if self._socket is None:
             return
         greeted = self.problem is None
-        self.problem = self._why(error)
+        self.problem = self.broker.why(error)
         self._drop()
         self._refuse(ConnectionError(self.problem))
-        for answer in self._answers.values():
-            if not answer.done():
-                answer.set_exception(ConnectionError(self.problem))
+        self.requests.fail(ConnectionError(self.problem))
         if greeted:
             self._owner.down()
             if self._opened and not self._closed:
@@ -304,10 +258,7 @@ class Link:
             try:
                 await self._connect()
             except OSError as error:
-                self.problem = self._why(error)
+                self.problem = self.broker.why(error)
             else:
                 log.info("%s: connected again", self.broker.name)
                 return
-
-    def _why(self, error: BaseException) -> str:
-        return f"{self.broker.host}:{self.broker.port}: {str(error) or type(error).__name__}"

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from penstock.connectors import cloudevents
+from penstock.connectors.cloudevents.modes import write
 from penstock.connectors.event import Message
+from penstock.connectors.header import JSON
 from penstock.connectors.mqtt.broker import Broker
 from penstock.connectors.mqtt.link import Link
 from penstock.connectors.mqtt.socket import fit, packed
@@ -175,10 +176,10 @@ class MqttSink:
 
     def properties(self, message: Message) -> bytes:
         """CloudEvents attributes, headers and the key, as user properties. Raises ValueError."""
-        headers = cloudevents.write(message, "")
+        headers = write(message, "")
         if message.key:
             headers["partitionkey"] = message.key.decode("utf-8", "replace")
-        content_type = cloudevents.JSON
+        content_type = JSON
         for name, value in (message.headers or {}).items():
             if name.lower() == "content-type":
                 content_type = value

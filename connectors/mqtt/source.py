@@ -230,9 +230,9 @@ class MqttSource:
 
     async def _subscribe_to(self, link: Link) -> None:
         """Subscribe. Raises `Unavailable` or `ConfigError`."""
-        await link.subscribe(self._subscription, self._qos)
+        await link.requests.subscribe(self._subscription, self._qos)
         if self._otherwise and link.resumed and not self._opened:
-            await link.unsubscribe(self._otherwise)
+            await link.requests.unsubscribe(self._otherwise)
 
     async def _subscribe(self) -> None:
         """Subscribe again, to a broker that has forgotten our session."""

@@ -7,8 +7,10 @@ from typing import Any
 from zlib import crc32
 
 from penstock.connectors.batch import Batch, Partition
-from penstock.connectors.cloudevents import JSON, Attributes, read, texts, write
+from penstock.connectors.cloudevents.attributes import Attributes
+from penstock.connectors.cloudevents.modes import read, write
 from penstock.connectors.event import Event, Message
+from penstock.connectors.header import JSON, texts
 from penstock.connectors.store.command import Argument
 
 DATA, KEY = b"data", b"key"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from penstock.connectors import Batch, Event, Partition
-from penstock.connectors.cloudevents import unwrap
+from penstock.connectors.cloudevents.envelope import unwrap
 from penstock.connectors.mark import Mark
 from penstock.errors import BadEvent
 from penstock.pipeline.letters.letters import Failure, Letter

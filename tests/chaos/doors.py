@@ -18,7 +18,7 @@ from paho.mqtt.properties import Properties
 from penstock.connectors import Batch, Partition, Settings, Sink, Site, Source
 from penstock.connectors.http.body import inflated
 from penstock.connectors.http.request import Exchange, batches, kind_of
-from penstock.connectors.kafka.python import PythonBatch
+from penstock.connectors.kafka.python_batch import PythonBatch
 from penstock.connectors.mqtt.broker import broker
 from penstock.connectors.mqtt.endpoint import Mqtt
 from penstock.connectors.mqtt.source import MqttSource

@@ -15,7 +15,7 @@ import pytest
 
 from penstock import Action, Event, Pipeline, Reject, Retries
 from penstock.connectors import Batch, Message, Refusal, Settings, Settled, Site
-from penstock.connectors.cloudevents import write
+from penstock.connectors.cloudevents.modes import write
 from penstock.connectors.redis.entry import fields
 from penstock.connectors.store.memory import MemoryStore
 from penstock.pipeline.engine.engine import Engine

@@ -11,17 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.connectors import Message
-from penstock.connectors.cloudevents import (
-    BATCH,
-    STRUCTURED,
-    Attributes,
-    decoded,
-    encoded,
-    read,
-    unwrap,
-    unwrap_batch,
-    write,
-)
+from penstock.connectors.cloudevents.attributes import Attributes
+from penstock.connectors.cloudevents.envelope import unwrap, unwrap_batch
+from penstock.connectors.cloudevents.modes import BATCH, STRUCTURED, read, write
+from penstock.connectors.header import decoded, encoded
 from penstock.connectors.rfc3339 import instant, rfc3339
 from penstock.errors import BadEvent
 

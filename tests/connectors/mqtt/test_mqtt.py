@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from penstock.connectors import Message, Settings, Site, Source
-from penstock.connectors.cloudevents import BATCH
+from penstock.connectors.cloudevents.modes import BATCH
 from penstock.connectors.mqtt.broker import Broker, broker
 from penstock.connectors.mqtt.endpoint import Mqtt
 from penstock.errors import BadEvent, ConfigError, DeclarationError, Unavailable, Undeliverable
