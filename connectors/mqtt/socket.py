@@ -14,10 +14,8 @@ CHUNK = 8192  # bytes read at once: about two milliseconds of small messages, th
 
 # Control characters, and what Unicode will never give a meaning. MQTT 5 lets a broker end the connection over one, and
 # Mosquitto does: sent again and again, it would keep everything behind it from ever getting through.
-_UNFIT = re.compile(
-    "[\0-\x1f\x7f-\x9f\ufdd0-\ufdef%s]"
-    % "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
-)
+_NEVER = "".join(chr(plane << 16 | last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+_UNFIT = re.compile(f"[\0-\x1f\x7f-\x9f\ufdd0-\ufdef{_NEVER}]")
 
 
 class Buffered:
