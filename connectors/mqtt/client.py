@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from penstock.connectors.mqtt.broker import Broker
+from penstock.connectors.mqtt.packet import message
 from penstock.connectors.mqtt.socket import Buffered
 
 if TYPE_CHECKING:
@@ -39,16 +40,25 @@ class Owner(Protocol):
 
 def make(broker: Broker, client_id: str, connection: Callable[[], Buffered | None]) -> Client:
     """A client that uses whatever `connection` gives, and confirms what it receives only when told to."""
+    from paho.mqtt import MQTTException
     from paho.mqtt.client import Client, MQTTv5
-    from paho.mqtt.enums import CallbackAPIVersion
+    from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 
     class Plugged(Client):
-        """A client whose socket was opened beforehand, off the loop."""
+        """A client whose socket was opened beforehand, off the loop, and that reads every message."""
 
         def _create_socket(self) -> Buffered:
             found = connection()
             assert found is not None
             return found
+
+        def _handle_publish(self) -> MQTTErrorCode:
+            try:
+                return super()._handle_publish()
+            except MQTTException:
+                read = self._in_packet
+                self._handle_on_message(message(read["command"], bytes(read["packet"])))
+                return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     client = Plugged(CallbackAPIVersion.VERSION2, client_id, protocol=MQTTv5, manual_ack=True)
     client.max_inflight_messages_set(0)  # its own bound walks over everything in flight at each answer

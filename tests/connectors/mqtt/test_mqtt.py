@@ -158,6 +158,17 @@ class TestWhatArrives:
             for record in taken:
                 record.settle()
 
+    async def test_a_text_that_paho_refuses_arrives(self, rig: MqttRig) -> None:
+        headers = {"specversion": "1.0", "id": "\ufeff1", "source": "/a", "type": "t", "note": "\ufeffwhole"}
+        async with opened(rig.endpoint, rig.site()) as source:
+            await rig.produce([Record(b"{}", headers={**headers, "content-type": "\ufefftext/plain"}), Record(b"2")])
+            first, second = await take(source, 2)
+            assert (first.value, first.event.id, first.event.headers["note"]) == (b"{}", "\ufeff1", "\ufeffwhole")
+            assert first.event.headers["content-type"] == "\ufefftext/plain"
+            assert second.value == b"2"
+            first.settle()
+            second.settle()
+
     async def test_qos_0_arrives_and_needs_no_answer(self, rig: MqttRig) -> None:
         async with opened(rig.endpoint, rig.site()) as source:
             await foreign(rig, rig.to, "1", "-q", "0")
