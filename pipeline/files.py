@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from penstock.errors import ConfigError
 
 
-def whole(path: Path, lines: Iterable[bytes]) -> None:
-    """Write a file and its name to the disk. Raises `ConfigError` where that is not possible."""
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which has its name, on the disk, when the block has ended well; else nothing is left of it.
+
+    Raises `ConfigError` where that is not possible.
+    """
     draft = path.with_name(f"{path.name}.new")
     try:
         with draft.open("wb") as file:
-            file.writelines(lines)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)
@@ -25,3 +31,6 @@ def whole(path: Path, lines: Iterable[bytes]) -> None:
             os.close(folder)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            draft.unlink()

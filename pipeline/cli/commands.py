@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from penstock.pipeline.cli import dead, dead_edit, dead_replay, graph, messages, models, new, serve
+from penstock.pipeline.cli import dead, graph, messages, models, new, serve
 
 EPILOG = "Exit codes: 0 it went well, 1 it failed, 2 the declaration, a setting or the command itself is wrong."
 
@@ -45,7 +45,5 @@ commands.command("dev", epilog=serve.DEV_EXAMPLE)(serve.dev)
 commands.command("run", epilog=serve.RUN_EXAMPLE)(serve.run)
 commands.command("send", epilog=messages.SEND_EXAMPLE)(messages.send)
 commands.command("tail", epilog=messages.TAIL_EXAMPLE)(messages.tail)
-dead.commands.command("edit", epilog=dead_edit.EXAMPLE)(dead_edit.edit)
-dead.commands.command("replay", epilog=dead_replay.EXAMPLE)(dead_replay.replay)
 commands.add_typer(dead.commands, name="dead", help="Events that could not be processed: why, and what to do about it.")
 commands.add_typer(models.commands, name="models", help="Train, list and promote models.")

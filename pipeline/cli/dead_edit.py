@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from penstock.pipeline.cli.dead import found
+from penstock.pipeline.cli.dead_options import Id
 from penstock.pipeline.cli.graph import App
+
+if TYPE_CHECKING:
+    from penstock.pipeline.letters.letters import Letter
 
 EXAMPLE = "Example: penstock dead edit app.py p-17/decide"
 
 
-def edit(
-    app: App,
-    letter: Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `penstock dead list` shows it.")],
-) -> None:
+def edit(app: App, letter: Id) -> None:
     """Change the payload of a dead letter in $EDITOR. It is taken if it fits the pipeline's schema.
 
     The original is kept beside it. `penstock dead replay` then starts from what it was changed to.
@@ -36,7 +36,11 @@ def edit(
         print(f"refused: {reason}", file=sys.stderr)
         return sys.stdin.isatty() and typer.confirm("edit it again?", default=True)
 
-    [(_, before)] = found(group, post.Filter((letter,)))
+    async def read() -> Letter:
+        async with post.the_store() as store:
+            return await post.one(store, group, letter)
+
+    before = on_loop(read())
     after = editing.edit(before, again, editing.entry_of(graph, before))
     if after is None:
         print("nothing was changed", file=sys.stderr)

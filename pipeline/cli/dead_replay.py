@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from penstock.pipeline.cli.dead import Error, Ids, Key, Since, Stage, Until, found, grouped, letters_of, wanted
+from penstock.pipeline.cli.dead_list import Causes
+from penstock.pipeline.cli.dead_options import Chosen, Ids, choosing, letters_of
 from penstock.pipeline.cli.graph import App
+
+if TYPE_CHECKING:
+    from penstock.pipeline.dead.replay import Replay
+    from penstock.pipeline.dead.stock import Choice
 
 EXAMPLE = "Example: penstock dead replay app.py --stage decide --rate 100"
 
 
+@choosing
 def replay(
     app: App,
+    chosen: Chosen,
     ids: Ids = None,
-    stage: Stage = "",
-    error: Error = "",
-    key: Key = "",
-    since: Since = "",
-    until: Until = "",
     rate: Annotated[float, typer.Option(help="Letters a second at most; 0 for no limit.", min=0.0)] = 0.0,
-    informed: Annotated[bool, typer.Option(help="Also those whose sender was told (HTTP 422).")] = False,
+    informed: Annotated[bool, typer.Option("--informed", help="Also those whose sender was told (HTTP 422).")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be replayed, and leave.")] = False,
 ) -> None:
     """Run letters through the pipeline in this process, and send its actions to the real sinks.
@@ -31,37 +34,62 @@ def replay(
     has finished. One that fails again stays, with its history. Exit code 1 where any stays.
     """
     from penstock.connectors import Site
-    from penstock.pipeline.dead.replay import Replay, entry
+    from penstock.pipeline.dead import post
+    from penstock.pipeline.dead.replay import Replay
+    from penstock.pipeline.dead.stock import Choice
     from penstock.pipeline.serving.app import load
     from penstock.pipeline.serving.local import settings
     from penstock.pipeline.serving.run import on_loop
 
     graph = load(app).build()
-    which = wanted(ids, stage, error, key, since, until)
-    everything = [letter for _, letter in found(Site(settings(), pipeline=graph.name).group, which)]
-    letters = [letter for letter in everything if informed or not letter.informed or which.names(letter)]
-    told = len(everything) - len(letters)
-    if told:
-        print(f"{letters_of(told)} left out: their senders were informed (--informed, or an id)", file=sys.stderr)
-    lost = [letter for letter in letters if not entry(graph, letter)]
-    if lost:
-        stages = ", ".join(sorted({letter.entry for letter in lost}))
-        print(f"{letters_of(len(lost))} left out: {graph.name} has no source {stages}", file=sys.stderr)
-    letters = [letter for letter in letters if entry(graph, letter)]
-    skipped = told + len(lost)
-    if dry_run:
-        grouped([(graph.name, letter) for letter in letters], 50)
-        print(f"{letters_of(len(letters))} would be replayed, {skipped:,} skipped", file=sys.stderr)
+    group = Site(settings(), pipeline=graph.name).group
+    wanted = chosen.wanted(ids)
+    choice = Choice(graph, wanted, informed=informed)
+    causes = Causes()
+    named: list[str] = []
+
+    async def look() -> None:
+        """Until there is one to replay; at all of them for a dry run."""
+        async with post.the_store() as store:
+            async for page in await post.pages(store, group, wanted):
+                named.extend(letter.id for letter in page.letters if ids)
+                for letter in page.letters:
+                    if choice.source(letter):
+                        causes.add(graph.name, letter)
+                if causes.total and not dry_run:
+                    return
+
+    on_loop(look())
+    if dry_run or not causes.total:
+        _left_out(choice)
+        if not dry_run:
+            print(f"0 letters replayed, 0 failed again, {choice.told + choice.lost:,} skipped", file=sys.stderr)
+            return
+        causes.show(50)
+        told = f"{letters_of(causes.total)} would be replayed, {choice.told + choice.lost:,} skipped"
+        print(told, file=sys.stderr)
         return
 
     async def main() -> Replay:
-        run = Replay(graph, letters, rate=rate)
-        if letters:
-            await run.run()
+        whole = replace(wanted, ids=tuple(named))
+        run = Replay(graph, Choice(graph, whole, informed=informed), rate=rate)
+        await run.run()
         return run
 
     run = on_loop(main())
-    skipped += run.left
+    _left_out(run.choice)
+    skipped = run.choice.told + run.choice.lost
     print(f"{letters_of(run.done)} replayed, {run.again:,} failed again, {skipped:,} skipped", file=sys.stderr)
-    if run.again or run.left:
+    if not run.finished:
+        print("it was stopped before it came to the others, which stay", file=sys.stderr)
+    if run.again or not run.finished:
         raise typer.Exit(1)
+
+
+def _left_out(choice: Choice) -> None:
+    if choice.told:
+        why = "their senders were informed (--informed, or an id)"
+        print(f"{letters_of(choice.told)} left out: {why}", file=sys.stderr)
+    if choice.lost:
+        why = f"{choice.graph.name} has no source {', '.join(sorted(choice.stages))}"
+        print(f"{letters_of(choice.lost)} left out: {why}", file=sys.stderr)

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from penstock.errors import ConfigError, PenstockError
-from penstock.pipeline.dead.replay import entry
+from penstock.pipeline.dead.stock import entry
 from penstock.pipeline.engine.records import keys_of
 from penstock.pipeline.engine.verdict import reason_of
 from penstock.pipeline.graph import Graph, Source

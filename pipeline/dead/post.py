@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
 from penstock.connectors import Store
 from penstock.connectors.duration import seconds
 from penstock.errors import ConfigError, PenstockError
+from penstock.pipeline.dead.reading import BYTES, Reading
 from penstock.pipeline.letters.letters import Letter, Letters
 from penstock.pipeline.serving.local import Local
 from penstock.pipeline.serving.progress import Bar
@@ -22,7 +23,11 @@ from penstock.pipeline.serving.progress import Bar
 PIPELINES = "penstock:pipelines"
 """A hash of the store: every pipeline (with its namespace) that ever ran on it, and when it last began."""
 
-AT_ONCE = 500
+AT_ONCE = 100
+"""Letters written together."""
+
+FEW = 5
+"""Letters that are told apart, where one id may be several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,56 +111,82 @@ async def the_store() -> AsyncIterator[Store]:
         await local.close()
 
 
-async def select(store: Store, pipeline: str, wanted: Filter) -> list[tuple[str, Letter]]:
-    """The letters of a pipeline, or of all of them, in the order of their writing.
+class Page(NamedTuple):
+    """Some letters of a pipeline; `place` is how far its letters were read for them."""
 
-    Raises `PenstockError` where an id that was asked for is not there, or may be one of several.
+    pipeline: str
+    letters: list[Letter]
+    place: str
+
+
+Pages: TypeAlias = AsyncIterator[Page]
+
+
+async def pages(store: Store, pipeline: str, wanted: Filter, upto: Mapping[str, str] | None = None) -> Pages:
+    """The letters of a pipeline, or of all of them, in the order of their writing, some at a time.
+
+    `upto` has by pipeline the last place that matters; no other pipeline matters then. Letters that are named by id are
+    brought together, for they are few. Raises `PenstockError` where one of those is not there, or may be several.
     """
     known = await pipelines(store)
     if pipeline and pipeline not in known:
         there = f"; it knows {', '.join(known)}" if known else ""
         raise ConfigError(f"the store has never seen a pipeline {pipeline!r}{there}")
-    found = [(name, letter) for name in ([pipeline] if pipeline else known) for letter in await of(store, name, wanted)]
-    return _named(found, wanted) if wanted.ids else found
+    names = [pipeline] if pipeline else known
+    if upto is not None:
+        names = [name for name in names if name in upto]
+    found = _pages(store, names, wanted, upto or {})
+    return _these(await _named(found, wanted)) if wanted.ids else found
 
 
-async def of(store: Store, pipeline: str, wanted: Filter) -> list[Letter]:
-    """The letters of one pipeline."""
-    letters = Letters(store, pipeline)
-    found: list[Letter] = []
-    with Bar(f"reading the letters of {pipeline}", await letters.count()) as bar:
-        async for some in letters.pages(AT_ONCE):
-            found += [letter for letter in some if wanted.admits(letter)]
-            bar.add(len(some), f"{int(bar.done):,} letters")
-    return found
+async def _pages(store: Store, names: Sequence[str], wanted: Filter, upto: Mapping[str, str]) -> Pages:
+    for name in names:
+        reading = Reading(Letters(store, name), upto=upto.get(name, ""))
+        with Bar(f"reading the letters of {name}") as bar:
+            async for letters in reading:
+                bar.set(reading.read, reading.total, f"{reading.read:,} letters")
+                yield Page(name, [letter for letter in letters if wanted.admits(letter)], reading.place)
 
 
-def _named(found: list[tuple[str, Letter]], wanted: Filter) -> list[tuple[str, Letter]]:
-    """For each id the one letter that has it."""
-    named: list[tuple[str, Letter]] = []
-    for id in dict.fromkeys(wanted.ids):
-        exact = [one for one in found if one[1].id == id]
-        close = exact or [one for one in found if one[1].id.rpartition("~")[0] == id]
-        if not close:
+async def _these(found: Mapping[str, list[Letter]]) -> Pages:
+    for name, letters in found.items():
+        yield Page(name, letters, "")
+
+
+async def _named(pages: Pages, wanted: Filter) -> dict[str, list[Letter]]:
+    """By pipeline, for each id the one letter that has it."""
+    exact: dict[str, list[tuple[str, Letter]]] = {}
+    close: dict[str, list[tuple[str, Letter]]] = {}
+    async for page in pages:
+        for letter in page.letters:
+            for table, id in ((exact, letter.id), (close, letter.id.rpartition("~")[0])):
+                some = table.setdefault(id, [])
+                if len(some) < FEW:
+                    some.append((page.pipeline, letter))
+    named: dict[str, dict[str, Letter]] = {}
+    for id in wanted.ids:
+        found = exact.get(id) or close.get(id, [])
+        if not found:
             raise PenstockError(f"there is no dead letter {id!r}; `penstock dead list --no-group` shows their ids")
-        if len(close) > 1:
-            which = " or ".join(f"{letter.id} of {pipeline}" for pipeline, letter in close)
+        if len(found) > 1:
+            which = " or ".join(f"{letter.id} of {pipeline}" for pipeline, letter in found)
             raise PenstockError(f"{id!r} may be {which}: name one of them, with --pipeline where it is in several")
-        named += close
-    chosen = {(pipeline, letter.id) for pipeline, letter in named}
-    return [one for one in found if (one[0], one[1].id) in chosen]
+        [(pipeline, letter)] = found
+        named.setdefault(pipeline, {})[letter.id] = letter
+    return {pipeline: list(letters.values()) for pipeline, letters in named.items()}
 
 
-async def drop(store: Store, found: Iterable[tuple[str, Letter]]) -> int:
+async def one(store: Store, pipeline: str, id: str) -> Letter:
+    """The letter with this id. Raises `PenstockError` where there is none, or several."""
+    [page] = [page async for page in await pages(store, pipeline, Filter((id,)))]
+    return page.letters[0]
+
+
+async def drop(store: Store, pipeline: str, wanted: Filter, upto: Mapping[str, str] | None = None) -> int:
     """Take letters out of the store; how many there were."""
-    ids: dict[str, list[str]] = {}
-    for pipeline, letter in found:
-        ids.setdefault(pipeline, []).append(letter.id)
     count = 0
-    for pipeline, some in ids.items():
-        rest = iter(some)
-        while part := list(islice(rest, AT_ONCE)):
-            count += await Letters(store, pipeline).remove(part)
+    async for page in await pages(store, pipeline, wanted, upto):
+        count += await Letters(store, page.pipeline).remove([letter.id for letter in page.letters])
     return count
 
 
@@ -170,16 +201,45 @@ def parsed(text: bytes, number: int) -> tuple[str, Letter]:
         raise ConfigError(f"line {number} is no dead letter: {error}") from None
 
 
-async def put(store: Store, lines: Iterable[bytes]) -> tuple[int, int]:
-    """Put exported letters into the store: how many were written, and how many there were already."""
-    found = [parsed(text, number) for number, text in enumerate(lines, 1) if text.strip()]
-    written = 0
-    for pipeline in dict.fromkeys(name for name, _ in found):
-        letters = Letters(store, pipeline)
-        await enter(store, pipeline)
-        before = await letters.count()
-        for name, letter in found:
-            if name == pipeline:
-                await letters.write(letter)
-        written += await letters.count() - before
-    return written, len(found) - written
+def checked(lines: Iterable[bytes]) -> None:
+    """See that all of these are letters. Raises `ConfigError` with the number of the first line that is none."""
+    for number, text in enumerate(lines, 1):
+        if text.strip():
+            parsed(text, number)
+
+
+async def put(store: Store, lines: Iterable[bytes], size: int = 0) -> tuple[int, int]:
+    """Put exported letters into the store: how many were written, and how many there were already.
+
+    `size` is that of all lines, in bytes. Raises `ConfigError` at a line that is no letter; what was written until then
+    is left there.
+    """
+    before: dict[str, int] = {}
+    given = 0
+    with Bar("writing letters", size) as bar:
+        for part in _parts(enumerate(lines, 1)):
+            found = [parsed(text, number) for number, text in part]
+            for pipeline in dict.fromkeys(name for name, _ in found if name not in before):
+                await enter(store, pipeline)
+                before[pipeline] = await Letters(store, pipeline).count()
+            await asyncio.gather(*[Letters(store, pipeline).write(letter) for pipeline, letter in found])
+            given += len(found)
+            bar.add(sum(len(text) for _, text in part), f"{given:,} letters")
+    after = [await Letters(store, pipeline).count() for pipeline in before]
+    written = sum(after) - sum(before.values())
+    return written, given - written
+
+
+def _parts(lines: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    """Numbered lines, as many at a time as are sent together; empty ones are left out."""
+    part: list[tuple[int, bytes]] = []
+    size = 0
+    for number, text in lines:
+        if text.strip():
+            part.append((number, text))
+            size += len(text)
+        if len(part) >= AT_ONCE or size >= BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -7,12 +7,14 @@ import contextlib
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 from penstock.connectors import Batch, Endpoint, Site
 from penstock.errors import PenstockError, Unavailable
 from penstock.pipeline.dead.owed import Redirected
+from penstock.pipeline.dead.reading import Reading
+from penstock.pipeline.dead.stock import ENOUGH, Choice, Stock
 from penstock.pipeline.dead.turn import Turn
 from penstock.pipeline.engine.engine import Engine
 from penstock.pipeline.engine.predictors import Predictors
@@ -44,29 +46,29 @@ class Replayed(Letters):
 
 
 class Replay:
-    """One run of `letters` through the engine of their pipeline, in their order.
+    """One run of the letters that are chosen through the engine of their pipeline, in their order.
 
-    A letter is taken out of the store when its event has finished, with all that it still owed confirmed. One that
-    fails again stays, with its id, and with this failure beside those before it.
+    They are read as they are needed: few of them are in memory, however many there are. A letter is taken out of the
+    store when its event has finished, with all that it still owed confirmed. One that fails again stays, with its id,
+    and with this failure beside those before it.
 
     - `rate`: letters a second at most; 0 for no limit.
     - `done`, `again`: how many have finished, and how many have failed once more.
     """
 
-    def __init__(self, graph: Graph, letters: Sequence[Letter], *, rate: float = 0.0) -> None:
+    def __init__(self, graph: Graph, choice: Choice | None = None, *, rate: float = 0.0) -> None:
         self.graph = graph
         self.rate = rate
         self.done = self.again = 0
-        self.left = len(letters)
         self.scope = Scope(graph)
-        self.waiting: dict[str, deque[Letter]] = {source.stage: deque() for source in graph.sources}
-        for letter in letters:
-            self.waiting[entry(graph, letter)].append(letter)
-        self.bar = Bar(f"replaying letters of {graph.name}", self.left)
+        self.choice = choice or Choice(graph)
+        self.stock = Stock(self.choice)
+        self.bar = Bar(f"replaying letters of {graph.name}")
         self._began = time.monotonic()
         self._given = 0
         self._ended: list[LetterBatch] = []
         self._wake = asyncio.Event()
+        self._begun = asyncio.Event()
         self._over = asyncio.Event()
         self._stopping = asyncio.Event()
         self._settling = asyncio.Lock()
@@ -109,6 +111,7 @@ class Replay:
         other = await self._turn.take()
         if other:
             raise PenstockError(f"letters of {self.graph.name} are being replayed already, on {other}")
+        self._begun.set()
 
     async def end(self) -> None:
         """Settle what has ended. Raises `Unavailable` in an outage."""
@@ -120,15 +123,25 @@ class Replay:
     def stop(self) -> None:
         """Begin no other letter; those that have begun are finished."""
         self._stopping.set()
+        self.stock.changed()
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is no letter that is neither done nor failed again."""
+        return not self.stock.unread and not self.stock and self._given == self.done + self.again
 
     async def some(self, waiting: deque[Letter]) -> list[LetterBatch]:
         """The letters that come next, as fast as they may; none once there are no more."""
-        while waiting and not self._stopping.is_set():
+        while not self._stopping.is_set() and (waiting or self.stock.unread):
+            if not waiting or len(self._ended) > ENOUGH:
+                await self.stock.change()
+                continue
             now = time.monotonic()
             may = int((now - self._began) * self.rate) + 1 - self._given if self.rate else AT_ONCE
             if may > 0:
                 count = min(may, AT_ONCE, len(waiting))
                 self._given += count
+                self.stock.changed()
                 return [self._batch(waiting.popleft()) for _ in range(count)]
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._began + self._given / self.rate - now):
@@ -153,24 +166,31 @@ class Replay:
         life = asyncio.ensure_future(self._live(engine))
         ends = [asyncio.ensure_future(end.wait()) for end in (self._over, self._stopping)]
         settling = asyncio.ensure_future(self._settle())
+        reading = asyncio.ensure_future(self._read())
         try:
-            await asyncio.wait([life, settling, *ends], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([life, settling, reading, *ends], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (life, *ends):
+            for task in (life, reading, *ends):
                 task.cancel()
-            await asyncio.gather(life, *ends, return_exceptions=True)
+            await asyncio.gather(life, reading, *ends, return_exceptions=True)
             await engine.stop(GRACE)
             settling.cancel()
             await asyncio.gather(settling, return_exceptions=True)
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-        for task in (life, settling):
+        for task in (life, reading, settling):
             if not task.cancelled():
                 task.result()
 
     async def _live(self, engine: Engine) -> None:
         await engine.start()
         await engine.run()
+        await self._over.wait()
+
+    async def _read(self) -> None:
+        await self._begun.wait()
+        await self.stock.read(Reading(self._letters), self.bar)
+        self._look()
         await self._over.wait()
 
     async def _settle(self) -> None:
@@ -200,9 +220,12 @@ class Replay:
                 del self._ended[: len(some)]
                 self.again += len(again)
                 self.done += len(some) - len(again)
-                self.left -= len(some)
                 self.bar.add(len(some), f"{self.done:,} done, {self.again:,} failed again")
-        if not self.left:
+                self.stock.changed()
+        self._look()
+
+    def _look(self) -> None:
+        if self.finished:
             self._over.set()
 
     def _failed(self, batch: LetterBatch) -> Letter | None:
@@ -230,19 +253,10 @@ class Replay:
             if where not in made:
                 on, method = getattr(endpoint, "on", ""), getattr(endpoint, "method", "POST")
                 # Several endpoints of one source stage have their letters in common; the first brings them.
-                waiting = self.waiting.get(entries.pop(where, ""), deque())
-                for other in [one for one, stage in entries.items() if self.waiting[stage] is waiting]:
+                waiting = self.stock.waiting.get(entries.pop(where, ""), deque())
+                for other in [one for one, stage in entries.items() if self.stock.waiting[stage] is waiting]:
                     del entries[other]
                 made[where] = Redirected(endpoint.address, endpoint, self, waiting, on, method)
             return made[where]
 
         return redirected
-
-
-def entry(graph: Graph, letter: Letter) -> str:
-    """The source stage by which a letter's event comes in; empty where the graph has it no more.
-
-    A pipeline with one source has no other.
-    """
-    stages = [source.stage for source in graph.sources]
-    return stages[0] if len(stages) == 1 else letter.entry if letter.entry in stages else ""

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -242,13 +242,6 @@ class Letters:
             return [(place, msgspec.json.decode(entry["letter"], type=Letter)) for place, entry in entries]
         except msgspec.DecodeError as error:
             raise ConfigError(f"the letters of {self.pipeline} are of another release: {error}") from error
-
-    async def pages(self, count: int = 500) -> AsyncIterator[list[Letter]]:
-        """All letters in the order of their writing, some at a time."""
-        after = ""
-        while some := await self.read(after, count):
-            yield [letter for _, letter in some]
-            after = some[-1][0]
 
     async def open(self) -> None:
         """See what is there. Raises `Unavailable` in an outage."""

@@ -179,4 +179,5 @@ def _written(path: Path, lines: list[bytes]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"PENSTOCK_DEAD_FOLDER: {path.parent} cannot be made: {error.strerror or error}") from None
-    whole(path, lines)
+    with whole(path) as file:
+        file.writelines(lines)

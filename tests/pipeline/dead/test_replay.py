@@ -17,6 +17,7 @@ from penstock.connectors.redis.endpoint import Redis as Streams
 from penstock.connectors.store.memory import MemoryStore
 from penstock.connectors.topics import Topics
 from penstock.errors import PenstockError
+from penstock.pipeline.dead import reading, stock
 from penstock.pipeline.dead.replay import Replay
 from penstock.pipeline.engine.engine import Engine
 from penstock.pipeline.letters.letters import Letter, Letters
@@ -83,7 +84,7 @@ class Flow:
         site = Site(Settings({}), pipeline="steps")
         site.share("memory", lambda: self.topics)
         graph = self.made.build()
-        replay = Replay(graph, await self.letters(), rate=rate)
+        replay = Replay(graph, rate=rate)
         engine = Engine(graph, site, self.store, endpoint=replay.endpoint(stand_in))
         if during is not None:
             during(replay)
@@ -117,7 +118,7 @@ async def test_actions_have_the_ids_they_would_have_had_in_the_order_of_their_ke
 
     flow.broken.clear()
     done = await flow.replay()
-    assert (done.done, done.again, done.left) == (20, 0, 0)
+    assert (done.done, done.again, done.finished) == (20, 0, True)
     assert await flow.letters() == []
     sent = [int(id.partition("/")[0]) for id in flow.sent()[20:]]
     assert sorted(sent) == list(range(1, 40, 2)), "the source is not read"
@@ -327,12 +328,36 @@ async def test_a_rate_is_kept_to_and_stopping_leaves_the_rest() -> None:
     stopped = await flow.replay(
         rate=0.001, during=lambda replay: asyncio.get_running_loop().call_later(0.2, replay.stop)
     )
-    assert (stopped.done, stopped.left) == (1, 4)
+    assert (stopped.done, stopped.finished) == (1, False)
     assert [letter.event for letter in await flow.letters()] == ["1", "2", "3", "4"]
     began = time.monotonic()
     assert (await flow.replay(rate=10.0)).done == 4
     assert time.monotonic() - began > 0.25
     assert flow.sent() == [f"{number}/same" for number in range(5)]
+
+
+async def test_of_many_letters_few_are_in_memory(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MOST", 20)
+    monkeypatch.setattr(stock, "ENOUGH", 50)
+    flow = Flow(form)
+    seen: list[int] = []
+    replays: list[Replay] = []
+
+    def watched(step: Step) -> Step:
+        seen.extend(len(replay.stock) + len(replay._ended) for replay in replays)
+        return step
+
+    flow.stream.transform(watched).transform(flow.fails("check")).act(same, to=Memory("out"))
+    flow.broken = {"check"}
+    await flow.run(*(Step(number, f"k{number % 7}", "check") for number in range(600)))
+    flow.broken.clear()
+    done = await flow.replay(during=replays.append)
+    assert (done.done, done.finished, await flow.letters()) == (600, True, [])
+    assert max(seen) <= 300
+    for key in range(7):
+        assert [id for id in flow.sent() if int(id.partition("/")[0]) % 7 == key] == [
+            f"{number}/same" for number in range(key, 600, 7)
+        ]
 
 
 APP = """
