@@ -31,7 +31,6 @@ class Mark:
         self,
         origin: str = "",
         place: str = "",
-        *,
         path: str = "",
         floor: str = "",
         id: str = "",

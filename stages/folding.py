@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from uuid import uuid4
 
 from penstock.connectors import Store
 from penstock.connectors.mark import Mark
-from penstock.connectors.store.guard import Cell, Swap
+from penstock.connectors.store.guard import VALUE, Cell, Swap
 from penstock.errors import PenstockError
 from penstock.stages.helper import Failure
 from penstock.stages.outcome import Reject
@@ -30,30 +30,19 @@ class Contended(PenstockError):
     """Other processes changed the same value again and again. The event is tried again as its retries say."""
 
 
-class Change(NamedTuple):
-    """Whose state an event changes, and what with."""
-
-    key: str
-    payload: Any
-
+Change: TypeAlias = tuple[str, Any]
+"""Whose state an event changes, and its payload, which it is changed with."""
 
 Question: TypeAlias = tuple[Change, Mark]
 """A change, and the mark of its event beside it."""
 
 
-class Attempt(NamedTuple):
-    """One question on its way: upon which cell it was decided, and what it is answered if the store agrees.
+Attempt: TypeAlias = tuple[int, Mark, Cell, bytes | None]
+"""One question on its way: its number, upon which cell it was decided, and what its update came to, packed.
 
-    An event that was here before, and one that the user's function refused, change nothing. They are asked about all
-    the same where they were decided upon what the store may not have: the value may be another one by now.
-    """
-
-    at: int
-    answer: Any
-    mark: Mark
-    packed: bytes | None = None
-    cell: Cell | None = None
-    swap: Swap | None = None
+An event that was here before, and one that the user's function refused, change nothing. They are asked about all the
+same where they were decided upon what the store may not have: the value may be another one by now.
+"""
 
 
 class Folding:
@@ -69,7 +58,7 @@ class Folding:
         self._horizon = round(declared.horizon)
         self._cells: dict[str, Cell] = {}
         # Unique among all processes there ever are: a version that was lost with its write must not come again.
-        self._process, self._number = uuid4().hex[:12], count()
+        self._process, self._number = uuid4().hex[:12].encode(), count()
 
     def forget(self) -> None:
         """Take nothing for known any more: the store may have lost the last it was told."""
@@ -77,7 +66,7 @@ class Folding:
 
     def question(self, payload: Any) -> Change:
         """Whose value, and what changes it. Raises `Reject` where the payload does not say whose."""
-        return Change(self._key(payload), payload)
+        return self._key(payload), payload
 
     async def ask(self, question: Question) -> Any:
         """The value after this event. Raises what the user's function raised, and `Unavailable` in an outage."""
@@ -93,20 +82,16 @@ class Folding:
         answers: list[Any] = [None] * len(questions)
         left: Sequence[int] = range(len(questions))
         for _ in range(TRIES):
-            await self._read_cells([questions[at] for at in left if not self._done(questions[at][1])])
-            attempts = [self._pending(self._attempt(at, *questions[at])) for at in left]
-            denied = await self._send(attempts)
-            for attempt in attempts:
-                if attempt.at not in denied:
-                    answers[attempt.at] = attempt.answer
-                    if attempt.packed is not None:
-                        mark = questions[attempt.at][1]
-                        mark.results[self._space + mark.path] = attempt.packed
-            if not denied:
+            await self._read_cells(questions if len(left) == len(questions) else [questions[at] for at in left])
+            attempts, swaps = self._decide(left, questions, answers)
+            if not swaps:
                 return answers
-            left = sorted(denied)
+            left = await self._send(attempts, swaps)
+            if not left:
+                return answers
         for at in left:
-            answers[at] = Failure(Contended(f"{self._space}{questions[at][0].key} was changed by others {TRIES} times"))
+            key = questions[at][0][0]
+            answers[at] = Failure(Contended(f"{self._space}{key} was changed by others {TRIES} times"))
         return answers
 
     async def _read_cells(self, questions: Sequence[Question]) -> None:
@@ -114,7 +99,9 @@ class Folding:
         cells = self._cells
         wrong: set[str] = set()
         # Again, for what was known before the store was asked may be forgotten when it has answered.
-        while asked := [change.key for change, _ in questions if change.key not in cells and change.key not in wrong]:
+        while asked := [
+            key for (key, _), mark in questions if key not in cells and key not in wrong and self._done(mark) is None
+        ]:
             unknown = list(dict.fromkeys(asked))
             found = await self._store.read_maps([self._space + key for key in unknown])
             for key, fields in zip(unknown, found, strict=True):
@@ -129,32 +116,46 @@ class Folding:
         """What the event's own update came to, where it knows that itself."""
         return mark.results.get(self._space + mark.path) if mark.results else None
 
-    def _attempt(self, at: int, change: Change, mark: Mark) -> Attempt:
-        key, cell = change.key, self._cells.get(change.key)
-        try:
-            done = self._done(mark)
-            if done is not None:
-                return Attempt(at, self._read(key, done), mark)
-            if cell is None:
-                raise Reject(f"{self._space}{key} is not what this stage keeps: it holds another kind of value")
-            packed = cell.seen(mark) if mark.origin or mark.id else self._as_it_is(cell)
-            if packed is not None:
-                return Attempt(at, self._read(key, packed), mark, packed, cell, cell.check() if cell.pending else None)
-            value = cell.value
-            packed = self._pack(self._update(None if value is None else self._read(key, value), change.payload))
-            # Read back before it is kept: a value of another type must fail this event, not all that follow.
-            answer = self._unpack(packed)
-        except Exception as error:
-            return Attempt(at, Failure(error), mark, None, cell, None if cell is None else cell.check())
-        version = f"{self._process}{next(self._number):x}".encode()
-        swap = cell.put(mark, packed, version, now=self._store.second(), horizon=self._horizon)
-        return Attempt(at, answer, mark, packed, cell, swap)
-
-    def _pending(self, attempt: Attempt) -> Attempt:
-        """From now on, and not only from when it is sent: the same event may follow in the same request."""
-        if attempt.cell is not None and attempt.swap is not None:
-            attempt.cell.pending += 1
-        return attempt
+    def _decide(
+        self, left: Sequence[int], questions: Sequence[Question], answers: list[Any]
+    ) -> tuple[list[Attempt], list[Swap]]:
+        """What these questions are answered if the store agrees, and what it is asked. This runs for every event."""
+        cells, unpack, pack, update = self._cells, self._unpack, self._pack, self._update
+        process, number, now, horizon = self._process, self._number, self._store.second(), self._horizon
+        attempts: list[Attempt] = []
+        swaps: list[Swap] = []
+        for at in left:
+            (key, payload), mark = questions[at]
+            cell, packed = cells.get(key), None
+            try:
+                if mark.results and (done := self._done(mark)) is not None:
+                    answers[at] = self._read(key, done)
+                    continue
+                if cell is None:
+                    raise Reject(f"{self._space}{key} is not what this stage keeps: it holds another kind of value")
+                packed = cell.seen(mark) if mark.origin or mark.id else self._as_it_is(cell)
+                if packed is None:
+                    value = cell.fields.get(VALUE)
+                    packed = pack(update(None if value is None else self._read(key, value), payload))
+                    # Read back before it is kept: a value of another type must fail this event, not all that follow.
+                    answers[at] = unpack(packed)
+                    swap = cell.put(mark, packed, b"%b%x" % (process, next(number)), now=now, horizon=horizon)
+                else:
+                    answers[at] = self._read(key, packed)
+                    if not cell.pending:
+                        mark.results[self._space + mark.path] = packed
+                        continue
+                    swap = cell.check()
+            except Exception as error:
+                answers[at], packed = Failure(error), None
+                if cell is None:
+                    continue
+                swap = cell.check()
+            # From now on, and not only from when it is sent: the same event may follow in the same request.
+            cell.pending += 1
+            attempts.append((at, mark, cell, packed))
+            swaps.append(swap)
+        return attempts, swaps
 
     def _as_it_is(self, cell: Cell) -> bytes:
         """What an event gets that counts for nothing here, for it was counted before."""
@@ -162,28 +163,27 @@ class Folding:
             raise Reject(f"{cell.key}: the event was counted before, and the state is gone")
         return cell.value
 
-    async def _send(self, attempts: Sequence[Attempt]) -> set[int]:
+    async def _send(self, attempts: Sequence[Attempt], swaps: Sequence[Swap]) -> list[int]:
         """Have the store agree; the questions to which it did not."""
-        asked = [attempt for attempt in attempts if attempt.swap is not None]
-        if not asked:
-            return set()
-        cells = [attempt.cell for attempt in asked if attempt.cell is not None]
         try:
-            agreed = await self._store.swap([attempt.swap for attempt in asked if attempt.swap is not None])
+            agreed = await self._store.swap(swaps)
         except BaseException:
             # Whether they were done is not known.
-            for cell in cells:
+            for _, _, cell, _ in attempts:
                 self._forget(cell)
             raise
         finally:
-            for cell in cells:
+            for _, _, cell, _ in attempts:
                 cell.pending -= 1
-        denied = set()
-        for attempt, cell, fine in zip(asked, cells, agreed, strict=True):
+        denied = []
+        space = self._space
+        for (at, mark, cell, packed), fine in zip(attempts, agreed, strict=True):
             if not fine:
                 self._forget(cell)
-                denied.add(attempt.at)
-                attempt.mark.floor = ""  # it may have been too high for what the store knows
+                denied.append(at)
+                mark.floor = ""  # it may have been too high for what the store knows
+            elif packed is not None:
+                mark.results[space + mark.path] = packed
         return denied
 
     def _forget(self, cell: Cell) -> None:
@@ -206,14 +206,21 @@ def key_of(by: Any) -> Callable[[Any], str]:
     """
     of_objects, of_mappings = getter(by, False), getter(by, True)
     named = by if isinstance(by, str | tuple) else getattr(by, "__name__", "by")
+    kinds: dict[type, Callable[[Any], Any]] = {}
 
     def read(payload: Any) -> str:
+        kind = payload.__class__
+        find = kinds.get(kind)
+        if find is None:
+            find = kinds[kind] = of_mappings if isinstance(payload, Mapping) else of_objects
         try:
-            found = of_mappings(payload) if isinstance(payload, Mapping) else of_objects(payload)
+            found = find(payload)
         except (AttributeError, KeyError, TypeError) as error:
             if callable(by):
                 raise
             raise Reject(f"the state's key {named} needs {error}, which the payload does not have") from None
+        if found.__class__ is str:
+            return found
         if found is None or (isinstance(found, tuple) and None in found):
             raise Reject(f"the state's key {named} is null")
         return text_of(found)

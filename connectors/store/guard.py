@@ -20,18 +20,20 @@ version is still the one that it decided upon (`Swap`). Where somebody else was 
 anew. So the store's part is one small step whatever the state is, and an update needs no reading where one process
 changes a key again and again, as it does where the state's key is the order's.
 
+What an update writes is the value, the version and the event's entry, and nothing else: a floor is of use only for
+entries that are no longer there. So it is noted in the step that clears entries up, which is due when there are twice
+as many fields as after the last time, so that each costs the same however many there are.
+
 A floor may rise only to a place below which everything is finished, so nothing new can lie below it. Where the origin
 has a watermark (`penstock.connectors.watermark`), it does not pass that either: the store denies a swap in which it
 would, for it may have lost since what the asking process knows to be finished. Who is denied asks again without raising
-the floor. Entries below
-their floor are cleared up when there are twice as many fields as after the last time, so that each costs the same
-however many there are. The floor of an origin that was not seen for `IDLE` seconds goes, and its entries with it;
+the floor. The floor of an origin that was not seen for `IDLE` seconds goes, and its entries with it;
 entries by id go after the stage's own horizon. All times are the store's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -54,7 +56,7 @@ VALUE, VERSION = b"=", b"+"
 
 
 class Floor(NamedTuple):
-    """A floor that rises: to this place of this origin, whose watermark is in the hash `watermarks`."""
+    """A floor that rises: to this place of this origin, whose watermark is in the hash `watermarks` (`""` for none)."""
 
     watermarks: str
     origin: str
@@ -62,17 +64,29 @@ class Floor(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`, and if the
-    watermark of `floor` is not below it.
+    """Put `fields` into the hash `key` and take `gone` out of it, if its version is still `expected`, and if no
+    watermark of `floors` is below them.
 
-    An `expected` version that is empty means that there is no version yet. Without fields it only asks.
+    `fields` are names and values in turn. An `expected` version that is empty means that there is no version yet.
+    Without fields it only asks.
     """
 
     key: str
     expected: bytes
-    fields: Mapping[bytes, bytes]
+    fields: Sequence[bytes]
     gone: Sequence[bytes] = ()
-    floor: Floor | None = None
+    floors: Sequence[Floor] = ()
+
+
+class Origin:
+    """What a cell knows of one origin: `floor` and `second` as they are noted, `told` by the last event that came."""
+
+    __slots__ = ("floor", "second", "told", "watermarks")
+
+    def __init__(self, floor: str = "", second: int = -IDLE) -> None:
+        self.floor = self.told = floor
+        self.second = second
+        self.watermarks = ""
 
 
 class Cell:
@@ -92,13 +106,18 @@ class Cell:
     b'1'
     """
 
-    __slots__ = ("_cleared", "fields", "key", "pending")
+    __slots__ = ("_origins", "_room", "fields", "key", "pending")
 
     def __init__(self, key: str, fields: dict[bytes, bytes]) -> None:
         self.key = key
         self.fields = fields
         self.pending = 0
-        self._cleared = 0
+        self._room = SLACK
+        self._origins: dict[str, Origin] = {}
+        for name, value in fields.items():
+            if name[:1] == b"<":
+                floor, _, second = value.decode().partition(" ")
+                self._origins[name[1:].decode()] = Origin(floor, int(second))
 
     @property
     def value(self) -> bytes | None:
@@ -114,10 +133,8 @@ class Cell:
         got = fields.get(mark.entry)
         if got is not None:
             return got if mark.origin else got[10:]
-        if not mark.origin:
-            return None
-        known = fields.get(_bound(mark.origin))
-        if known is None or mark.place.encode() >= known.partition(b" ")[0]:
+        known = self._origins.get(mark.origin)
+        if known is None or mark.place >= known.floor:
             return None
         if VALUE not in fields:
             raise BadEvent(f"{self.key}: the event was counted before, and the state is gone", status=422)
@@ -125,48 +142,64 @@ class Cell:
 
     def put(self, mark: Mark, value: bytes, version: bytes, *, now: int, horizon: int) -> Swap:
         """The state as this new event leaves it. Ids are remembered for `horizon` seconds."""
-        fields = self.fields
+        fields, entry = self.fields, mark.entry
         expected = fields.get(VERSION, b"")
-        changed = {VALUE: value, VERSION: version}
-        rises: Floor | None = None
+        fields[VALUE], fields[VERSION] = value, version
+        fields[entry] = got = value if mark.origin else b"%010d%b" % (now, value)
+        changed: tuple[bytes, ...] = (VALUE, value, VERSION, version, entry, got)
         if mark.origin:
-            changed[mark.entry] = value
-            bound, floor = _bound(mark.origin), mark.floor.encode()
-            was, _, last = fields.get(bound, b" 0").partition(b" ")
-            if floor > was and mark.watermarks:
-                rises = Floor(mark.watermarks, mark.origin, mark.floor)
-            if floor > was or now - int(last) > OFTEN:
-                changed[bound] = b"%b %d" % (max(floor, was), now)
-        else:
-            changed[mark.entry] = b"%010d%b" % (now, value)
-        fields.update(changed)
-        if len(fields) < 2 * self._cleared + SLACK:
-            return Swap(self.key, expected, changed, floor=rises)
-        return Swap(self.key, expected, changed, self._clear(now, horizon), rises)
+            known = self._origins.get(mark.origin)
+            if known is None:
+                known = self._origins[mark.origin] = Origin()
+            known.told, known.watermarks = mark.floor, mark.watermarks
+            if now - known.second > OFTEN:
+                known.second = now
+                changed += self._note(mark.origin, known)
+        if len(fields) < self._room:
+            return Swap(self.key, expected, changed)
+        floors = self._raise()
+        for floor in floors:
+            changed += self._note(floor.origin, self._origins[floor.origin])
+        gone = self._clear(now, horizon)
+        return Swap(self.key, expected, changed, gone, [floor for floor in floors if floor.watermarks])
 
     def check(self) -> Swap:
         """Ask whether the store has what stands here."""
-        return Swap(self.key, self.fields.get(VERSION, b""), {})
+        return Swap(self.key, self.fields.get(VERSION, b""), ())
+
+    def _note(self, origin: str, known: Origin) -> tuple[bytes, bytes]:
+        """Write down an origin's floor, and when it was last seen."""
+        name, value = _bound(origin), b"%b %d" % (known.floor.encode(), known.second)
+        self.fields[name] = value
+        return name, value
+
+    def _raise(self) -> list[Floor]:
+        """The floors that rise, to what was told by the last event of each origin."""
+        rises = []
+        for origin, known in self._origins.items():
+            if known.told > known.floor:
+                known.floor = known.told
+                rises.append(Floor(known.watermarks, origin, known.floor))
+        return rises
 
     def _clear(self, now: int, horizon: int) -> list[bytes]:
-        fields = self.fields
-        bounds: dict[bytes, bytes | None] = {}
-        for name, value in fields.items():
-            if name[:1] == b"<":
-                floor, _, seen = value.partition(b" ")
-                bounds[name[1:]] = None if now - int(seen) > IDLE else floor
-        gone = [b"<" + origin for origin, bound in bounds.items() if bound is None]
+        """Let go of the entries below their floors, and of all that is too old: their names."""
+        fields, origins = self.fields, self._origins
+        idle = [origin for origin, known in origins.items() if now - known.second > IDLE]
+        gone = [_bound(origin) for origin in idle]
         for name, value in fields.items():
             if name[:1] == b"@":
-                origin, _, rest = name[1:].rpartition(b" ")
-                bound = bounds.get(origin, b"")
-                if bound is None or rest.partition(b".")[0] < bound:
+                origin, _, rest = name[1:].decode().rpartition(" ")
+                known = origins.get(origin)
+                if origin in idle or (known is not None and rest.partition(".")[0] < known.floor):
                     gone.append(name)
             elif name[:1] == b"#" and now - int(value[:10]) > horizon:
                 gone.append(name)
         for name in gone:
-            del fields[name]
-        self._cleared = len(fields)
+            fields.pop(name, None)
+        for origin in idle:
+            del origins[origin]
+        self._room = 2 * len(fields) + SLACK
         return gone
 
 

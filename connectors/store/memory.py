@@ -109,12 +109,12 @@ class MemoryStore:
             kept = {}
         if not isinstance(kept, dict) or kept.get(VERSION, b"") != swap.expected:
             return False
-        if swap.floor is not None:
-            marks = self._get(swap.floor.watermarks)
-            mark = marks.get(swap.floor.origin.encode(), b"") if isinstance(marks, dict) else b""
-            if mark.partition(b" ")[0] < swap.floor.place.encode():
+        for floor in swap.floors:
+            marks = self._get(floor.watermarks)
+            mark = marks.get(floor.origin.encode(), b"") if isinstance(marks, dict) else b""
+            if mark.partition(b" ")[0] < floor.place.encode():
                 return False
-        kept.update(swap.fields)
+        kept.update(zip(swap.fields[::2], swap.fields[1::2], strict=True))
         for name in swap.gone:
             kept.pop(name, None)
         if kept:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha1
-from itertools import chain
 from typing import Any, cast
 
 from penstock.connectors.site import Site
@@ -29,27 +28,38 @@ return place
 """Appends an entry under an id unless the id is known, in one step of the server; the place either way."""
 
 SWAP = """\
-local done, at, marks = {}, 2, KEYS[ARGV[1] + 1]
+local call, pcall, unpack, tonumber, denied, extra, at = redis.call, redis.pcall, unpack, tonumber, {}, {}, 3
+local more, marks = tonumber(ARGV[2]), KEYS[ARGV[1] + 1]
+while ARGV[more] do
+  extra[tonumber(ARGV[more])] = more
+  more = more + 3 + 2 * ARGV[more + 1] + ARGV[more + 2]
+end
 for i = 1, tonumber(ARGV[1]) do
-  local fields, gone, floor = 2 * tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2]), ARGV[at + 3]
-  local version = redis.pcall('HGET', KEYS[i], '+')
-  local fine = type(version) ~= 'table' and (version or '') == ARGV[at]
-  if fine and floor ~= '' then
-    local place, origin = string.match(floor, '^(%S+) (.*)$')
-    local mark = redis.call('HGET', marks, origin)
-    fine = mark and string.match(mark, '^%S*') >= place
+  local fields, also = tonumber(ARGV[at + 1]), extra[i]
+  local fine = (pcall('HGET', KEYS[i], '+') or '') == ARGV[at]
+  for j = also and also + 3 or 1, also and also + 2 + 2 * ARGV[also + 1] or 0, 2 do
+    local mark = fine and call('HGET', marks, ARGV[j])
+    fine = mark and string.match(mark, '^%S*') >= ARGV[j + 1]
   end
   if fine then
-    local first, last = at + 4 + fields, at + 3 + fields + gone
-    if fields > 0 then redis.call('HSET', KEYS[i], unpack(ARGV, at + 4, first - 1)) end
-    for j = first, last, 1000 do redis.call('HDEL', KEYS[i], unpack(ARGV, j, math.min(j + 999, last))) end
+    if fields > 0 then call('HSET', KEYS[i], unpack(ARGV, at + 2, at + 1 + fields)) end
+    if also then
+      local first = also + 3 + 2 * ARGV[also + 1]
+      local last = first + ARGV[also + 2] - 1
+      for j = first, last, 1000 do call('HDEL', KEYS[i], unpack(ARGV, j, math.min(j + 999, last))) end
+    end
+  else
+    denied[#denied + 1] = i
   end
-  done[i] = fine and 1 or 0
-  at = at + 4 + fields + gone
+  at = at + 2 + fields
 end
-return done
+return denied
 """
-"""Changes hashes, each if its version is the expected one and its floor not above the watermark; for each whether."""
+"""Changes hashes, each if its version is the expected one and no floor above its watermark; the numbers of the others.
+
+The arguments: how many hashes; where the last part begins; for each hash its version, the number of its fields and
+their values, and these. The last part is for those with floors or fields that go: number, floors, fields, and these.
+"""
 
 TOGETHER = 250
 """Hashes that one script changes at most: while it runs, the server does nothing else."""
@@ -165,7 +175,11 @@ class RedisStore:
             _, *taught = await self.connection.ask(packed, 1 + len(unknown), again=True)
             for at, one in zip(unknown, taught, strict=True):
                 replies[at] = one
-        return [done == 1 for part in replies for done in part]
+        agreed = [True] * len(swaps)
+        for at, denied in enumerate(replies):
+            for number in denied:
+                agreed[at * TOGETHER + number - 1] = False
+        return agreed
 
     async def delete(self, keys: Sequence[str]) -> int:
         if not keys:
@@ -226,19 +240,20 @@ def _hash(fields: tuple[str, ...]) -> Prepared:
 
 
 def _swapping(swaps: Sequence[Swap]) -> bytes:
-    arguments: list[Argument] = [len(swaps)]
-    keys = [swap.key for swap in swaps]
-    marks = ""
-    for _, expected, fields, gone, floor in swaps:
-        bound = ""
-        if floor is not None:
-            marks, bound = floor.watermarks, f"{floor.place} {floor.origin}"
-        arguments += (expected, len(fields), len(gone), bound)
-        arguments.extend(chain.from_iterable(fields.items()))
-        arguments += gone
-    if marks:
-        keys.append(marks)
-    return pack("EVALSHA", _SWAP, len(keys), *keys, *arguments)
+    keys = [swap[0] for swap in swaps]
+    arguments: list[Argument] = [len(swaps), 0]
+    more: list[Argument] = []
+    for number, (_, expected, fields, gone, floors) in enumerate(swaps, 1):
+        arguments += (expected, len(fields))
+        arguments += fields
+        if gone or floors:
+            more += (number, len(floors), len(gone))
+            for floor in floors:
+                more += (floor.origin, floor.place)
+                keys[len(swaps) :] = (floor.watermarks,)
+            more += gone
+    arguments[1] = len(arguments) + 1
+    return pack("EVALSHA", _SWAP, len(keys), *keys, *arguments, *more)
 
 
 def _milliseconds(seconds: float) -> int:

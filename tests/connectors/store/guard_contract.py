@@ -21,8 +21,13 @@ def at(place: int, *, origin: str = "payments/0", path: str = "", floor: int | N
     return Mark(origin, f"{place:019d}", path=path, floor="" if floor is None else f"{floor:019d}")
 
 
+def swap(key: str, expected: bytes, fields: dict[bytes, bytes], *gone: bytes, floor: Floor | None = None) -> Swap:
+    flat = [part for field in fields.items() for part in field]
+    return Swap(key, expected, flat, gone, [] if floor is None else [floor])
+
+
 async def swapped(store: Store, key: str, expected: bytes, fields: dict[bytes, bytes], *gone: bytes) -> bool:
-    [done] = await store.swap([Swap(key, expected, fields, gone)])
+    [done] = await store.swap([swap(key, expected, fields, *gone)])
     return done
 
 
@@ -79,12 +84,12 @@ class GuardContract:
         await store.delete(["guard:3", "guard:4", "guard:foreign"])
         await store.write("guard:foreign", b"1")
         swaps = [
-            Swap("guard:3", b"", {VERSION: b"v1"}),
-            Swap("guard:4", b"", {VERSION: b"v1"}),
-            Swap("guard:3", b"v1", {VERSION: b"v2"}),
-            Swap("guard:foreign", b"", {VERSION: b"v1"}),
-            Swap("guard:3", b"v1", {VERSION: b"v3"}),
-            Swap("guard:3", b"v2", {VERSION: b"v4"}),
+            swap("guard:3", b"", {VERSION: b"v1"}),
+            swap("guard:4", b"", {VERSION: b"v1"}),
+            swap("guard:3", b"v1", {VERSION: b"v2"}),
+            swap("guard:foreign", b"", {VERSION: b"v1"}),
+            swap("guard:3", b"v1", {VERSION: b"v3"}),
+            swap("guard:3", b"v2", {VERSION: b"v4"}),
         ]
         assert await store.swap(swaps) == [True, True, True, False, False, True]
         assert await store.swap(swaps) == [False] * 6
@@ -105,22 +110,44 @@ class GuardContract:
         def floor(place: int) -> Floor:
             return Floor("guard:marks", "payments/0", f"{place:019d}")
 
-        assert await store.swap([Swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4))]) == [False]
+        assert await store.swap([swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4))]) == [False]
         assert await kept(store, "guard:7") == {}, "there is no watermark"
         await store.write_hash("guard:marks", {"payments/0": f"{4:019d} and more", "other/0": f"{9:019d}"})
         swaps = [
-            Swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4)),
-            Swap("guard:7", b"v1", {VERSION: b"v2"}, floor=floor(5)),
-            Swap("guard:7", b"v1", {VERSION: b"v3"}),
+            swap("guard:7", b"", {VERSION: b"v1"}, floor=floor(4)),
+            swap("guard:7", b"v1", {VERSION: b"v2"}, floor=floor(5)),
+            swap("guard:7", b"v1", {VERSION: b"v3"}),
         ]
         assert await store.swap(swaps) == [True, False, True]
         assert await kept(store, "guard:7") == {VERSION: b"v3"}
 
-    async def test_a_cell_says_where_its_floor_rises(self, store: Store) -> None:
-        mark = Mark("payments/0", "7", floor="5", watermarks="marks")
-        cell = Cell("guard:8", {})
-        rises = [cell.put(mark, b"1", b"v%d" % number, now=1, horizon=60).floor for number in range(2)]
-        assert rises == [Floor("marks", "payments/0", "5"), None]
+    async def test_several_floors_and_what_goes_with_them(self, store: Store) -> None:
+        keys = ["guard:9", "guard:10", "guard:11"]
+        await store.delete([*keys, "guard:marks"])
+        await store.write_hash("guard:marks", {"a b/0": f"{4:019d}", "b/1": f"{7:019d} and more"})
+        floors = [Floor("guard:marks", "a b/0", f"{4:019d}"), Floor("guard:marks", "b/1", f"{7:019d}")]
+        high = floors[1]._replace(place=f"{8:019d}")
+        await store.swap([Swap(key, b"", (VERSION, b"v1", b"@a b/0 1", b"x", b"@b/1 2", b"y")) for key in keys])
+        gone = [b"@a b/0 1", b"@b/1 2"]
+        swaps = [
+            Swap("guard:9", b"v1", (VERSION, b"v2", b"<a b/0", b"4"), gone, floors),
+            Swap("guard:10", b"v1", (VERSION, b"v2"), gone, [floors[0], high]),
+            Swap("guard:11", b"v1", (VERSION, b"v2"), gone[:1]),
+            Swap("guard:9", b"v2", (VERSION, b"v3")),
+        ]
+        assert await store.swap(swaps) == [True, False, True, True]
+        assert await store.read_maps(keys) == [
+            {VERSION: b"v3", b"<a b/0": b"4"},
+            {VERSION: b"v1", b"@a b/0 1": b"x", b"@b/1 2": b"y"},
+            {VERSION: b"v2", b"@b/1 2": b"y"},
+        ]
+
+    async def test_more_than_one_script_changes(self, store: Store) -> None:
+        keys = [f"guard:many:{number}" for number in range(2 * SIZE + 1)]
+        await store.delete(keys)
+        late = {0, 1, SIZE - 1, SIZE, 2 * SIZE}
+        swaps = [Swap(key, b"v9" if at in late else b"", (VERSION, b"v1")) for at, key in enumerate(keys)]
+        assert await store.swap(swaps) == [at not in late for at in range(len(keys))]
 
     async def test_several_writers_at_once(self, store: Store) -> None:
         """Four writers race through the same events: every event counts once, and all hear the same of it."""

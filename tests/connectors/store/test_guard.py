@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from penstock.connectors.mark import Mark
-from penstock.connectors.store.guard import IDLE, SLACK, VALUE, VERSION, Cell, Swap
+from penstock.connectors.store.guard import IDLE, SLACK, VALUE, VERSION, Cell, Floor, Swap
 from penstock.errors import BadEvent
 from tests.connectors.store.guard_contract import at
 
@@ -79,6 +79,24 @@ def test_a_window_that_stays_is_cleared_up_now_and_then() -> None:
     assert most <= 2 * (size + 4) + SLACK
 
 
+def test_floors_are_noted_when_their_entries_go_and_not_before() -> None:
+    cell, swaps = Cell("k", {}), list[Swap]()
+    for place in range(12):
+        origin = f"payments/{place % 2}"
+        mark = Mark(origin, f"{place:02d}", floor=f"{place - 1:02d}" if place else "", watermarks="marks")
+        swaps.append(cell.put(mark, b"1", b"v%d" % place, now=NOW, horizon=60))
+    assert [len(swap.fields) // 2 for swap in swaps[:4]] == [4, 4, 3, 3], "an origin is noted when it is first seen"
+    [clearing] = [swap for swap in swaps if swap.gone]
+    at = swaps.index(clearing)
+    assert clearing.floors == [Floor("marks", f"payments/{n}", f"{at - 1 - (at + n) % 2:02d}") for n in range(2)]
+    assert set(clearing.gone) == {b"@payments/%d %02d" % (place % 2, place) for place in range(at - 1)}
+    assert not any(swap.floors for swap in swaps if swap is not clearing)
+    copy = Cell("k", dict(cell.fields))
+    for place in range(12):
+        mark = Mark(f"payments/{place % 2}", f"{place:02d}")
+        assert cell.seen(mark) == copy.seen(mark) == b"1"
+
+
 def test_what_is_idle_is_forgotten() -> None:
     counted = Counted()
     counted.add(Mark("old/0", "1", floor="1"), now=0)
@@ -145,7 +163,7 @@ class World:
         kept = self.kept[key]
         if kept.get(VERSION, b"") != swap.expected:
             return False
-        kept.update(swap.fields)
+        kept.update(zip(swap.fields[::2], swap.fields[1::2], strict=True))
         for name in swap.gone:
             kept.pop(name, None)
         return True
