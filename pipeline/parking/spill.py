@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections import deque
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import Batch, Partition, Store
 from penstock.pipeline.lines import log
 from penstock.pipeline.parking.floors import Floors
 from penstock.pipeline.parking.leases import Leases
+from penstock.pipeline.parking.log import CHUNK, Leaving, Log, Place
 from penstock.pipeline.parking.spilled import Entry, Spilled, entry, identity
 
 if TYPE_CHECKING:
     from penstock.pipeline.engine.feed import Row
     from penstock.pipeline.engine.flight import Flight
     from penstock.pipeline.engine.lane import Lane
-
-T = TypeVar("T")
 
 MOST = 1_000
 """Events that wait in memory behind one key; with one more, the key is set aside."""
@@ -34,13 +32,6 @@ MANY = 1_000_000
 
 LONG = 1.0
 """Seconds to the next try for which an event of a source without positions is set aside at once."""
-
-CHUNK = 200
-"""Records that are written together, and records of one key that come back together."""
-
-
-Place = tuple[str, str, str, str]
-"""Where a record lies: its log, its place there, its identity, its origin."""
 
 
 class Kept:
@@ -68,16 +59,12 @@ class Spill:
     def __init__(self, lane: Lane, store: Store, group: str) -> None:
         self.lane = lane
         self.feed = lane.feed
-        self.store = store
         self.leases = Leases(store, group, lane.source.stage)
+        self.log = Log(store, self.leases, lane.engine.outages, lane.engine.spawn, self._written)
         self.floors = Floors()
         self.keys: dict[Any, Kept] = {}
         self.count = 0
         self.taken: dict[Partition, Partition] = {}
-        self._known: set[str] = set()
-        self._queue: deque[tuple[Any, Batch, int, str, Entry, Spilled | None]] = deque()
-        self._done: deque[tuple[str, str]] = deque()
-        self._writing = self._removing = False
 
     @property
     def full(self) -> bool:
@@ -151,45 +138,28 @@ class Spill:
         self.feed.enter(batch, index)
         self.floors.hold(batch.origin(index), batch.place(index))
         found = found or self._entry(batch, index, key)
-        self._queue.append((key, batch, index, identity(batch, index), found, copy))
-        if not self._writing:
-            self._writing = True
-            self.lane.engine.spawn(self._write())
+        self.log.append(Leaving(key, batch, index, identity(batch, index), found, copy))
 
-    async def _write(self) -> None:
-        """Write what is to be set aside, in order. A record is finished at its source when it is there."""
-        while self._queue:
-            some = [self._queue[at] for at in range(min(CHUNK, len(self._queue)))]
-            for name in {str(batch.partition) for _, batch, *_ in some} - self.leases.ours:
-                await self._patiently(lambda: self.leases.seize(name))  # noqa: B023
-            places = await self._patiently(lambda: self._append(some))  # noqa: B023
-            for (key, batch, index, id, _, copy), place in zip(some, places, strict=True):
-                self._queue.popleft()
-                kept = self.keys[key]
-                kept.writing -= 1
-                stream = self.leases.log(str(batch.partition))
-                if copy is not None:
-                    copy.written = True
-                    self._known.add(id)
-                    if not copy.left:
-                        self._remove(copy)
-                elif id in self._known:
-                    self.floors.let_go(batch.origin(index))
-                else:
-                    self._known.add(id)
-                    kept.places.append((stream, place, id, batch.origin(index)))
-                    self.count += 1
-                self.feed.leave(batch, index)
-                batch.settle(index)
-                if kept.idle and (kept.places or not kept.writing):
-                    self._pull(key, kept)
-        self._writing = False
-
-    async def _append(self, some: Iterable[tuple[Any, Batch, int, str, Entry, Spilled | None]]) -> list[str]:
-        appends = [
-            self.store.append(self.leases.log(str(batch.partition)), found, id=id) for _, batch, _, id, found, _ in some
-        ]
-        return list(await asyncio.gather(*appends))
+    def _written(self, one: Leaving, place: str) -> None:
+        """A record lies in the log: it is finished at its source."""
+        batch, index, copy = one.batch, one.index, one.copy
+        kept, known = self.keys[one.key], self.log.known
+        kept.writing -= 1
+        if copy is not None:
+            copy.written = True
+            known.add(one.id)
+            if not copy.left:
+                self._remove(copy)
+        elif one.id in known:
+            self.floors.let_go(batch.origin(index))
+        else:
+            known.add(one.id)
+            kept.places.append(Place(self.leases.log(str(batch.partition)), place, one.id, batch.origin(index)))
+            self.count += 1
+        self.feed.leave(batch, index)
+        batch.settle(index)
+        if kept.idle and (kept.places or not kept.writing):
+            self._pull(one.key, kept)
 
     # -- going on ------------------------------------------------------------------------------------------------
 
@@ -214,20 +184,17 @@ class Spill:
         """The next records of a key, back into memory behind it."""
         some = [kept.places.popleft() for _ in range(min(CHUNK, len(kept.places)))]
         self.count -= len(some)
-        lost = await self._patiently(
-            lambda: self.leases.lost({one[0].removeprefix(self.leases.log("")) for one in some})
+        lost = await self.log.patiently(
+            lambda: self.leases.lost({one.stream.removeprefix(self.leases.log("")) for one in some})
         )
         for name in lost:
             self._lose(name)
-        found = await self._patiently(
-            lambda: asyncio.gather(*(self.store.entries(one[0], after=_before(one[1]), count=1) for one in some))
-        )
         theirs = {self.leases.log(name) for name in lost}
-        for (stream, place, id, origin), entries in zip(some, found, strict=True):
-            if entries and entries[0][0] == place and stream not in theirs:
-                self._admit(key, entries[0][1])
+        for one, found in zip(some, await self.log.read(some), strict=True):
+            if found is not None and one.stream not in theirs:
+                self._admit(key, found)
             else:
-                self._forget(id, origin)
+                self._forget(one)
         waiters = self.feed.table.get(key)
         if waiters:
             self.feed.release(key, waiters)
@@ -250,23 +217,8 @@ class Spill:
             self._remove(batch)
 
     def _remove(self, batch: Spilled) -> None:
-        self._done.append((self.leases.log(str(batch.partition)), batch.id))
+        self.log.remove(str(batch.partition), batch.id)
         self.floors.let_go(batch.origin(0))
-        if not self._removing:
-            self._removing = True
-            self.lane.engine.spawn(self._remove_all())
-
-    async def _remove_all(self) -> None:
-        while self._done:
-            some = list(self._done)
-            ids: dict[str, list[str]] = defaultdict(list)
-            for stream, id in some:
-                ids[stream].append(id)
-            await self._patiently(lambda: asyncio.gather(*(self.store.remove(*each) for each in ids.items())))  # noqa: B023
-            for _, id in some:
-                self._done.popleft()
-                self._known.discard(id)
-        self._removing = False
 
     # -- whose it is ---------------------------------------------------------------------------------------------
 
@@ -276,15 +228,14 @@ class Spill:
             partition = batch.partition
             if not batch.waited and self.taken.get(partition) is not partition:
                 name = str(partition)
-                log = self.leases.log(name)
-                if await self._patiently(lambda: self.store.entries(log, count=1)):  # noqa: B023
-                    await self._patiently(lambda: self.leases.seize(name))  # noqa: B023
+                if not await self.log.empty(name):
+                    await self.log.patiently(lambda: self.leases.seize(name))  # noqa: B023
                     await self._load(name)
                 self.taken[partition] = partition
 
     async def adopt(self) -> None:
         """From time to time: take over what nobody has, and leave what somebody has taken."""
-        gained, lost = await self._patiently(self.leases.renew)
+        gained, lost = await self.log.patiently(self.leases.renew)
         for name in gained:
             await self._load(name)
         for name in lost:
@@ -292,18 +243,17 @@ class Spill:
 
     async def _load(self, name: str) -> None:
         """Everything that was set aside of a partition, behind what we know of already."""
-        stream, after = self.leases.log(name), ""
+        stream = self.leases.log(name)
         keys: dict[Any, None] = {}
-        while found := await self._patiently(lambda: self.store.entries(stream, after=after, count=CHUNK)):  # noqa: B023
-            for after, fields in found:
-                one = Spilled.read(fields, received=0.0)
-                if one.id not in self._known:
-                    key = self._key(one)
-                    self._known.add(one.id)
-                    self.floors.hold(one.origin(0), one.place(0))
-                    self.keys.setdefault(key, Kept()).places.append((stream, after, one.id, one.origin(0)))
-                    self.count += 1
-                    keys[key] = None
+        async for place, found in self.log.all(name):
+            one = Spilled.read(found, received=0.0)
+            if one.id not in self.log.known:
+                key = self._key(one)
+                self.log.known.add(one.id)
+                self.floors.hold(one.origin(0), one.place(0))
+                self.keys.setdefault(key, Kept()).places.append(Place(stream, place, one.id, one.origin(0)))
+                self.count += 1
+                keys[key] = None
         for key in keys:
             if key not in self.feed.table:
                 self.drained(key)
@@ -323,28 +273,14 @@ class Spill:
         """Somebody else has this partition now: what is not in memory is theirs."""
         stream = self.leases.log(name)
         for key, kept in list(self.keys.items()):
-            gone = [one for one in kept.places if one[0] == stream]
-            kept.places = deque(one for one in kept.places if one[0] != stream)
+            gone = [one for one in kept.places if one.stream == stream]
+            kept.places = deque(one for one in kept.places if one.stream != stream)
             self.count -= len(gone)
-            for _, _, id, origin in gone:
-                self._forget(id, origin)
+            for one in gone:
+                self._forget(one)
             if gone and kept.idle:
                 self._pull(key, kept)
 
-    def _forget(self, id: str, origin: str) -> None:
-        self._known.discard(id)
-        self.floors.let_go(origin)
-
-    async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
-        """However long the store is away: what it is done for waits anyway."""
-        return await self.lane.engine.outages.through(work, "parked events")
-
-
-def _before(place: str) -> str:
-    """The place right before another one of a log.
-
-    >>> _before("5-3"), _before("5-0")
-    ('5-2', '4-18446744073709551615')
-    """
-    time, _, number = place.partition("-")
-    return f"{time}-{int(number) - 1}" if number != "0" else f"{int(time) - 1}-18446744073709551615"
+    def _forget(self, one: Place) -> None:
+        self.log.known.discard(one.id)
+        self.floors.let_go(one.origin)
