@@ -8,7 +8,7 @@ from typing import Any, get_args, get_origin
 
 from penstock.errors import DeclarationError, Where
 from penstock.pipeline.declaration.callables import hints, kind_of, signature
-from penstock.pipeline.declaration.drafts import Drafts
+from penstock.pipeline.declaration.drafts import nodes_of
 from penstock.pipeline.declaration.endpoints import check_endpoint
 from penstock.pipeline.declaration.names import check_name
 from penstock.pipeline.declaration.paths import check_paths
@@ -23,7 +23,7 @@ from penstock.stages.outcome import Retries, counts
 def check(pipeline: Pipeline) -> Graph:
     """The pipeline as a graph. Raises `DeclarationError` at the first mistake, in the order of the user's lines."""
     _check_settings(pipeline)
-    nodes = Drafts(pipeline.drafts, _resources(pipeline)).nodes()
+    nodes = nodes_of(pipeline.drafts, _resources(pipeline))
     check_paths(nodes, pipeline.where, pipeline.name)
     check_transactional(nodes, pipeline.record, pipeline.where)
     graph = Graph(
