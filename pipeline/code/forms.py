@@ -1,11 +1,11 @@
-"""Which form the stages after a source allow."""
+"""Where events go after a stage, and which form the stages after a source allow."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Literal
 
-from penstock.pipeline.graph import Act, Enrich, Filter, Function, Graph, Infer, Node, Source, Transform
+from penstock.pipeline.graph import Act, Enrich, Filter, Function, Graph, Infer, Merge, Node, Source, Transform
 
 Form = Literal["loop", "wave", "slot"]
 
@@ -28,6 +28,18 @@ def reachable(graph: Graph, node: Node) -> list[Node]:
             found[one.id] = one
             front.extend(graph.consumers(one.id))
     return [found[number] for number in sorted(found)]
+
+
+def ways(graph: Graph, node: Node) -> list[tuple[Node, tuple[str, ...]]]:
+    """What consumes a stage's stream, merges passed through, each with its step of the path."""
+    found: list[tuple[Node, tuple[str, ...]]] = []
+    for one in graph.consumers(node.id):
+        if isinstance(one, Merge):
+            step = (str(one.inputs.index(node.id)),)
+            found += [(after, step + path) for after, path in ways(graph, one)]
+        elif not (isinstance(one, Filter) and one.twin is not None and one.negate):
+            found.append((one, ()))
+    return found
 
 
 def _forms(node: Node) -> Iterator[Form]:

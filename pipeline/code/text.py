@@ -62,6 +62,11 @@ class At:
         return Point(node.id, self.payload, tuple(self.scope.items()), self.path, part)
 
     @property
+    def steps(self) -> str:
+        """The path to here, as a tuple."""
+        return f"({''.join(f'{index}, ' for index in self.path)})"
+
+    @property
     def variables(self) -> str:
         """Everything that the steps after this place may need, as a comma-separated list."""
         indexes = [index for index in self.path if not index.isdigit()]

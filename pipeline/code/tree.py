@@ -4,29 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from penstock.pipeline.code.expressions import Expressions
-from penstock.pipeline.code.forms import Form, reachable
-from penstock.pipeline.code.text import At, Point, Text, without
-from penstock.pipeline.graph import (
-    Act,
-    Dedupe,
-    End,
-    Enrich,
-    Filter,
-    Forward,
-    Function,
-    Infer,
-    Merge,
-    Node,
-    Of,
-    Transform,
-)
+from penstock.pipeline import graph as nodes
+from penstock.pipeline.code.forms import Form, ways
+from penstock.pipeline.code.frame import Frame
+from penstock.pipeline.code.text import At, Text, without
 from penstock.stages.helper import updating
-from penstock.stages.payload import is_mapping
 from penstock.stages.seen import Seen
 
 
-class Tree(Expressions):
+class Tree(Frame):
     """Walks the tree below one source and writes its stages as calls. Each form says the rest."""
 
     form: ClassVar[Form]
@@ -35,119 +21,26 @@ class Tree(Expressions):
         """The whole function for the source."""
         raise NotImplementedError
 
-    # -- the beginning and the end of an event -------------------------------------------------------------------
-
-    def _decode(self) -> None:
-        """From a record's value to its payload. Objects are payloads already."""
-        self.text.line("v0 = values[i]")
-        with self.text.block("if v0.__class__ is bytes:"):
-            self.text.line("v0 = decode(v0, batch, i)" if self.captured else "v0 = decode(v0)", self._origin())
-        with self.text.block("elif v0 is None or v0.__class__ is BadEvent:"):
-            self.text.line("v0 = unusual(v0)", self._origin())
-
-    def _read_key(self) -> None:
-        self.text.line(f"key = {self._key()}", self._origin())
-        if self.source.key is not None:
-            with self.text.block("if key is None:"):
-                self.text.line("raise keyless", self._origin())
-
-    def _key(self) -> str:
-        """The order key as an expression: a field is read in place, everything else through a function."""
-        by = self.source.key
-        if not isinstance(by, str) or self.graph.order == "partition":
-            return "key_of(v0, batch, i)"
-        if is_mapping(self.source.schema):
-            return "v0" + "".join(f"[{name!r}]" for name in by.split("."))
-        return f"v0.{by}"
-
-    def _gathered(self, node: Node, function: Function, at: At) -> bool:
+    def _gathered(self, node: nodes.Node, function: nodes.Function, at: At) -> bool:
         """Whether the form asks a function of lists for many events together, and has written that."""
         return False
 
-    def _fresh(self) -> None:
-        if self.acts:
-            self.text.line("out = []")
-        if self._branches():
-            self.text.line("flight = None")
-
-    def _flight(self) -> str:
-        return "flight" if self._branches() else "None"
-
-    def _out(self) -> str:
-        return "out" if self.acts else "None"
-
-    def _branches(self) -> bool:
-        """Whether one event may fail in one place and go on in another."""
-        after = [self.source, *reachable(self.graph, self.source)]
-        return any(len(self._ways(node)) > 1 or self._yields(node) for node in after)
-
-    def _yields(self, node: Node) -> bool:
-        return isinstance(node, Transform) and node.function is not None and "generator" in node.function.kind
-
-    def _origin(self) -> Point:
-        return Point(self.source.id, "v0", (), ())
-
-    def _end_of_event(self) -> None:
-        """Hand over the actions, or settle the event that has none; then let the next event of its key run."""
-        text = self.text
-        if self.acts:
-            with text.block("if out:"):
-                if self.holding:
-                    with text.block("if deliver_holding(batch, i, out, key):"):
-                        text.line("continue")
-                else:
-                    text.line("deliver(batch, i, out)")
-            with text.block("else:"):
-                self._settle()
-        else:
-            self._settle()
-        if self.keyed and self.source.key is not None:
-            self._let_go()
-        elif self.keyed:
-            with text.block("if key is not None:"):
-                self._let_go()
-
-    def _let_go(self) -> None:
-        with self.text.block("if table[key] is None:"):
-            self.text.line("del table[key]")
-        with self.text.block("else:"):
-            self.text.line("free(key)")
-
-    def _settle(self) -> None:
-        """`Batch.settle` in place, for an event that owes nothing but its own processing."""
-        self.text.line("batch.owed[i] = 0")
-        with self.text.block("if batch.changed is not None:"):
-            self.text.line("batch.changed(batch)")
-
-    # -- the tree ------------------------------------------------------------------------------------------------
-
-    def _ways(self, node: Node) -> list[tuple[Node, tuple[str, ...]]]:
-        """What consumes this stage's stream, merges passed through, each with its step of the path."""
-        ways: list[tuple[Node, tuple[str, ...]]] = []
-        for one in self.graph.consumers(node.id):
-            if isinstance(one, Merge):
-                step = (str(one.inputs.index(node.id)),)
-                ways += [(after, step + path) for after, path in self._ways(one)]
-            elif not (isinstance(one, Filter) and one.twin is not None and one.negate):
-                ways.append((one, ()))
-        return ways
-
-    def _follow(self, node: Node, at: At) -> None:
-        ways = self._ways(node)
-        for one, step in ways:
+    def _follow(self, node: nodes.Node, at: At) -> None:
+        found = ways(self.graph, node)
+        for one, step in found:
             here = At(
                 at.payload,
                 {name: var for name, var in at.scope.items() if name in self._scope_before(one)},
                 at.path + step,
             )
-            if len(ways) == 1:
+            if len(found) == 1:
                 self._stage(one, here)
                 continue
             with self.text.block("try:"):
                 self._stage(one, here)
             self._branch_failed()
 
-    def _scope_before(self, node: Node) -> set[str]:
+    def _scope_before(self, node: nodes.Node) -> set[str]:
         names: set[str] = set()
         for number in node.inputs:
             names |= set(self.graph.node(number).scope)
@@ -158,29 +51,29 @@ class Tree(Expressions):
         with self.text.block("except BaseException as error:"):
             self.text.line(f"flight = failed(error, flight, batch, i, {self._out()}, v0, key)")
 
-    def _stage(self, node: Node, at: At) -> None:
+    def _stage(self, node: nodes.Node, at: At) -> None:
         match node:
-            case Transform():
+            case nodes.Transform():
                 self._transform(node, at)
-            case Filter():
+            case nodes.Filter():
                 self._filter(node, at)
-            case Of():
+            case nodes.Of():
                 with self.text.block(f"if isinstance({at.payload}, type{node.id}):"):
                     self._follow(node, at)
                 with self.text.block("else:"):
                     self.text.line(f"counts[{node.id}] += 1")
-            case Enrich():
+            case nodes.Enrich():
                 self._enrich(node, at)
-            case Infer():
+            case nodes.Infer():
                 self._infer(node, at)
-            case Forward():
+            case nodes.Forward():
                 self._forward(node, at)
-            case Act():
+            case nodes.Act():
                 self._act(node, at)
-            case End():
+            case nodes.End():
                 pass
 
-    def _transform(self, node: Transform, at: At) -> None:
+    def _transform(self, node: nodes.Transform, at: At) -> None:
         assert node.function is not None
         function, point = node.function, at.point(node)
         value = self._new("v")
@@ -201,7 +94,7 @@ class Tree(Expressions):
             self.text.line(f"raise nothing{node.id}", point)
         self._follow(node, At(value, at.scope, at.path))
 
-    def _filter(self, node: Filter, at: At) -> None:
+    def _filter(self, node: nodes.Filter, at: At) -> None:
         assert node.function is not None
         if self._gathered(node, node.function, at):
             return
@@ -209,17 +102,17 @@ class Tree(Expressions):
         self._timed_line(node, f"{keep} = {self._result(node.function, f'f{node.id}', at)}", at.point(node))
         self._sides(node, at, keep)
 
-    def _sides(self, node: Filter, at: At, keep: str) -> None:
+    def _sides(self, node: nodes.Filter, at: At, keep: str) -> None:
         with self.text.block(f"if {keep}:"):
             self._follow(node, at)
-        other = next((one for one in self.graph.nodes if isinstance(one, Filter) and one.twin == node.id), None)
+        other = next((one for one in self.graph.nodes if isinstance(one, nodes.Filter) and one.twin == node.id), None)
         with self.text.block("else:"):
             if other is not None:
                 self._follow(other, at)
             else:
                 self.text.line(f"counts[{node.id}] += 1")
 
-    def _enrich(self, node: Enrich, at: At) -> None:
+    def _enrich(self, node: nodes.Enrich, at: At) -> None:
         """What it adds, one after the other where nothing waits, else all at once.
 
         A name that is in the scope already was found before another one failed: it is not asked for again.
@@ -230,20 +123,18 @@ class Tree(Expressions):
             if name in at.scope:
                 continue
             tag = f"{node.id}_{name}"
-            if isinstance(item, Function) and item.inline:
+            if isinstance(item, nodes.Function) and item.inline:
                 point = At(at.payload, scope, at.path).point(node, name)
                 self._timed_line(node, f"s_{name} = {self._call(item, f'f{tag}', at)}", point)
                 scope[name] = f"s_{name}"
-            elif isinstance(item, Function):
+            elif isinstance(item, nodes.Function):
                 asked.append((name, tag, self._question(item, at)))
             elif updating(item):
-                path = "".join(f"{index}, " for index in at.path)
                 asked.append(
-                    (name, tag, f"(question{tag}({at.payload}), mark(batch, i, v0, ({path}), {node.stage!r}))")
+                    (name, tag, f"(question{tag}({at.payload}), mark(batch, i, v0, {at.steps}, {node.stage!r}))")
                 )
             elif isinstance(item, Seen):
-                path = "".join(f"{index}, " for index in at.path)
-                asked.append((name, tag, f"question{tag}({at.payload}, batch, i, ({path}))"))
+                asked.append((name, tag, f"question{tag}({at.payload}, batch, i, {at.steps})"))
             else:
                 asked.append((name, tag, f"question{tag}({at.payload})"))
         if not asked:
@@ -251,7 +142,7 @@ class Tree(Expressions):
         else:
             self._ask(node, At(at.payload, scope, at.path), asked)
 
-    def _ask(self, node: Enrich, at: At, asked: list[tuple[str, str, str]]) -> None:
+    def _ask(self, node: nodes.Enrich, at: At, asked: list[tuple[str, str, str]]) -> None:
         """Ask for what an enrich adds, all of it at once: names, tags and questions."""
         parts = [f"ask{tag}({question}{self._due(node, name, 'batch.received')})" for name, tag, question in asked]
         values = [f"s_{name}" for name, _, _ in asked]
@@ -265,9 +156,9 @@ class Tree(Expressions):
                     self.text.line(f"raise {value}.error", without(found, value).point(node, value[2:]))
         self._found(node, found)
 
-    def _found(self, node: Enrich, at: At) -> None:
+    def _found(self, node: nodes.Enrich, at: At) -> None:
         """What follows when everything an enrich adds is there."""
-        if not isinstance(node, Dedupe):
+        if not isinstance(node, nodes.Dedupe):
             self._follow(node, at)
             return
         [(name, _)] = node.items
@@ -276,7 +167,7 @@ class Tree(Expressions):
         with self.text.block("else:"):
             self._follow(node, at)
 
-    def _infer(self, node: Infer, at: At) -> None:
+    def _infer(self, node: nodes.Infer, at: At) -> None:
         features = at.payload
         if node.features is not None:
             features = self._new("x")
@@ -284,7 +175,7 @@ class Tree(Expressions):
             self._timed_line(node, line, at.point(node, "features"), "features")
         self._predict(node, at, f"question{node.id}({features}, key)")
 
-    def _predict(self, node: Infer, at: At, question: str) -> None:
+    def _predict(self, node: nodes.Infer, at: At, question: str) -> None:
         """Ask the model, and fall back where that fails."""
         point, tag = at.point(node), f"{node.id}"
         value, asked = f"s_{node.name}", self._new("q")
@@ -300,7 +191,7 @@ class Tree(Expressions):
                 self.text.line(f"{value} = fallen{tag}(trouble, {fallback})", at.point(node, "fallback"))
         self._follow(node, At(at.payload, {**at.scope, node.name: value}, at.path))
 
-    def _act(self, node: Act, at: At) -> None:
+    def _act(self, node: nodes.Act, at: At) -> None:
         assert node.function is not None
         if self._gathered(node, node.function, at):
             return
@@ -308,14 +199,12 @@ class Tree(Expressions):
         self._timed_line(node, f"{result} = {self._result(node.function, f'f{node.id}', at)}", at.point(node))
         self._emit(node, at, result)
 
-    def _forward(self, node: Forward, at: At) -> None:
-        path = "".join(f"{index}, " for index in at.path)
-        build = f"build{node.id}(out, batch, i, v0, {self._key_now()}, {at.payload}, ({path}))"
+    def _forward(self, node: nodes.Forward, at: At) -> None:
+        build = f"build{node.id}(out, batch, i, v0, {self._key_now()}, {at.payload}, {at.steps})"
         self._timed_line(node, build, at.point(node))
 
-    def _emit(self, node: Act, at: At, result: str) -> None:
-        path = "".join(f"{index}, " for index in at.path)
-        arguments = f"out, batch, i, v0, {self._key_now()}, {at.payload}, {result}, ({path})"
+    def _emit(self, node: nodes.Act, at: At, result: str) -> None:
+        arguments = f"out, batch, i, v0, {self._key_now()}, {at.payload}, {result}, {at.steps}"
         with self.text.block(f"if {result} is not None:"):
             self.text.line(f"build{node.id}({arguments})", at.point(node))
             if self.graph.record is not None:
