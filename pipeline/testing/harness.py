@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any
@@ -22,48 +21,14 @@ from penstock.pipeline.engine.engine import Engine, Model
 from penstock.pipeline.graph import Forward
 from penstock.pipeline.letters.letters import Letter
 from penstock.pipeline.place import has_positions, place
+from penstock.pipeline.testing.outcome import Outcome, Sent
 from penstock.pipeline.testing.shared import guarded
 from penstock.pipeline.testing.stands import Answers, Inlet, KeptLetters, Loop, Outlet, Record, Stand
 from penstock.pipeline.testing.stubs import stubbed
 from penstock.stages.payload import encode
 
-_PATIENCE = 5.0
-
-
-@dataclass(frozen=True)
-class Sent:
-    """One action that the pipeline sent: decoded data, key, CloudEvents id and type, headers, act stage, target."""
-
-    data: Any
-    key: str
-    id: str
-    type: str
-    headers: Mapping[str, str]
-    stage: str
-    to: str
-
-
-@dataclass
-class Outcome:
-    """What became of one event.
-
-    - `actions`: the data of what it made the pipeline send, in order, also past a `through`; `sent` has the same with
-      keys and ids.
-    - `reply`: what was acted to `Reply()`; None without one.
-    - `refused`: what the sender is told instead, where the source answers (HTTP).
-    - `dead`: its dead letter, if there is one.
-    - `finished`: False while it waits for the clock, to be tried again.
-    """
-
-    sent: list[Sent] = field(default_factory=list)
-    reply: Any = None
-    refused: Refusal | None = None
-    dead: Letter | None = None
-    finished: bool = True
-
-    @property
-    def actions(self) -> list[Any]:
-        return [one.data for one in self.sent]
+_PATIENCE = 30.0
+"""Seconds of real time after which an event that has not finished will not: slow machines take their time."""
 
 
 class Harness:
@@ -152,12 +117,12 @@ class Harness:
     def sent(self, to: Endpoint) -> list[Sent]:
         """Everything that went to an endpoint, in order."""
         stand = self._stands.get(place(to))
-        return [_sent(message) for message in (stand.outlet.kept if stand else ())]
+        return [Sent.of(message) for message in (stand.outlet.kept if stand else ())]
 
     def actions(self, stage: Callable[..., Any] | str) -> list[Any]:
         """The data of everything that one act stage decided, in order."""
         name = stage if isinstance(stage, str) else getattr(stage, "__name__", "")
-        return [_sent(message).data for message in self._all() if message.stage == name]
+        return [Sent.of(message).data for message in self._all() if message.stage == name]
 
     @property
     def dead(self) -> list[Letter]:
@@ -238,13 +203,13 @@ class Harness:
 
     def _outcome(self, batch: Record) -> Outcome:
         answer = batch.answers.get(0)
-        replies = [_sent(message).data for message in answer] if isinstance(answer, list) else []
+        replies = [Sent.of(message).data for message in answer] if isinstance(answer, list) else []
         became = list(batch.all())
         positions = {one.position(0) for one in became}
         letters = [letter for letter in self.dead if letter.position in positions]
         return Outcome(
             sent=[
-                _sent(message)
+                Sent.of(message)
                 for message in self._all()
                 if message.batch in became and message.stage not in self._forwards
             ],
@@ -284,19 +249,6 @@ async def harness(
     """
     async with Harness(pipeline, store or {}, models or {}, stub or {}, start) as running:
         yield running
-
-
-def _sent(message: Message) -> Sent:
-    data = None if message.value is None else _decoded(message.value)
-    key = message.key.decode("utf-8", "replace") if message.key else ""
-    return Sent(data, key, message.id, message.type, message.headers or {}, message.stage, message.to)
-
-
-def _decoded(value: bytes) -> Any:
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return value
 
 
 def _plain(value: Any) -> bytes | str | int | float:
