@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
+from penstock.connectors.bell import Bell
 from penstock.connectors.cloudevents.attributes import Attributes
 from penstock.connectors.cloudevents.modes import read
 from penstock.connectors.event import Event, Message
@@ -119,7 +120,7 @@ class MemorySource:
         self._next: list[int] = []
         self._pending: list[deque[Batch]] = []
         self._stopped = False
-        self._arrived: asyncio.Future[None] | None = None
+        self._bell = Bell()
 
     @property
     def problem(self) -> str | None:
@@ -129,18 +130,14 @@ class MemorySource:
         self._topics.check()
         self._next = list(self._topic.position(self.group))
         self._pending = [deque() for _ in self._next]
-        self._topic.readers.add(self._wake)
+        self._topic.readers.add(self._bell.ring)
 
     async def receive(self) -> Sequence[Batch]:
         while not self._stopped:
             batches = self._read() if self._topics.available else []
             if batches:
                 return batches
-            self._arrived = asyncio.get_running_loop().create_future()
-            try:
-                await self._arrived
-            finally:
-                self._arrived = None
+            await self._bell.wait()
         return []
 
     def _read(self) -> list[Batch]:
@@ -176,7 +173,7 @@ class MemorySource:
 
     def stop(self) -> None:
         self._stopped = True
-        self._wake()
+        self._bell.ring()
 
     async def confirm(self) -> None:
         if not self._topics.available:
@@ -189,16 +186,12 @@ class MemorySource:
 
     async def close(self) -> None:
         self.stop()
-        self._topic.readers.discard(self._wake)
+        self._topic.readers.discard(self._bell.ring)
         await self.confirm()
         self._pending = []
 
     def lag(self) -> int | None:
         return len(self._topic) - sum(self._next)
-
-    def _wake(self) -> None:
-        if self._arrived is not None and not self._arrived.done():
-            self._arrived.set_result(None)
 
 
 class MemorySink:

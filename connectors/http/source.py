@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from aiohttp.web import BaseRequest, Response
 
 from penstock.connectors.batch import Batch, Partition, Refusal
+from penstock.connectors.bell import Bell
 from penstock.connectors.duration import seconds
 from penstock.connectors.http.answer import LINES, answer, answer_lines, problem
 from penstock.connectors.http.body import body_of
@@ -49,7 +50,7 @@ class HttpSource:
         self._server.expect(self.path)
         self._partition = Partition(self.path)
         self._stopped = False
-        self._receiver: asyncio.Future[None] | None = None
+        self._bell = Bell()
         self._ready: list[Exchange] = []
         self._bytes = 0
         self._taken = 0.0
@@ -69,11 +70,7 @@ class HttpSource:
 
     async def receive(self) -> Sequence[Batch]:
         while not self._ready and not self._stopped:
-            self._receiver = self._loop.create_future()
-            try:
-                await self._receiver
-            finally:
-                self._receiver = None
+            await self._bell.wait()
         if self._stopped:
             return []
         ready, self._ready = self._ready, []
@@ -89,7 +86,7 @@ class HttpSource:
         ready, self._ready = self._ready, []
         for exchange in ready:
             self._give_up(exchange)
-        self._wake()
+        self._bell.ring()
 
     async def confirm(self) -> None:
         """Nothing to do: a request is answered as soon as it is finished."""
@@ -140,7 +137,7 @@ class HttpSource:
                     return answered
         self._ready.append(exchange)
         self._bytes += _size(exchange)
-        self._wake()
+        self._bell.ring()
         return await self._wait(exchange)
 
     async def _claim(self, exchange: Exchange) -> Response | None:
@@ -267,10 +264,6 @@ class HttpSource:
         for waiter in exchange.waiters:
             if not waiter.done():
                 waiter.set_result(False)
-
-    def _wake(self) -> None:
-        if self._receiver is not None and not self._receiver.done():
-            self._receiver.set_result(None)
 
 
 def _size(exchange: Exchange) -> int:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
 
-from penstock.connectors.batch import Partition
 from penstock.connectors.event import Event
 from penstock.connectors.header import text
 from penstock.connectors.http.request import Exchange
 from penstock.connectors.redis import scripts as scripts
-from penstock.connectors.redis.entry import DATA, KEY, Entry, StreamBatch, stream_key
+from penstock.connectors.redis.entry import DATA, KEY, StreamBatch, stream_key
 from penstock.connectors.store.command import Argument
 
 EVENT = b"event"
@@ -87,15 +86,10 @@ class HttpStreamBatch(StreamBatch):
 
     __slots__ = ("described",)
 
-    def __init__(
-        self,
-        partition: Partition,
-        entries: Sequence[Entry],
-        received: float,
-        confirmed: Callable[[], bytes] | None = None,
-    ) -> None:
-        super().__init__(partition, entries, received, confirmed)
-        self.described: list[Described | None] = [_described(flat) for _, flat in entries]
+    described: list[Described | None]
+
+    def _describe(self) -> None:
+        self.described = [_described(flat) for _, flat in self.entries]
         if any(one is not None and one.captures for one in self.described):
             self.captures = [{} if one is None else one.captures for one in self.described]
 

@@ -70,6 +70,13 @@ def committed(consumer: ck.Consumer, topic: str, numbers: Sequence[int]) -> dict
     return found
 
 
+def oversized() -> frozenset[int]:
+    """What says that a batch is too large for its topic."""
+    import confluent_kafka as ck
+
+    return frozenset({ck.KafkaError.MSG_SIZE_TOO_LARGE, ck.KafkaError.RECORD_LIST_TOO_LARGE})
+
+
 def final_errors() -> frozenset[int]:
     """What says that this record will never be taken."""
     import confluent_kafka as ck
@@ -77,8 +84,7 @@ def final_errors() -> frozenset[int]:
     error = ck.KafkaError
     return frozenset(
         {
-            error.MSG_SIZE_TOO_LARGE,
-            error.RECORD_LIST_TOO_LARGE,
+            *oversized(),
             error.INVALID_MSG,
             error.INVALID_RECORD,
             error.INVALID_TIMESTAMP,

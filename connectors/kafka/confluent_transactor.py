@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.client import CONNECT, Broken, legal
-from penstock.connectors.kafka.confluent_client import connection, final_errors
+from penstock.connectors.kafka.confluent_client import connection, final_errors, oversized
+from penstock.connectors.kafka.oversized import BatchSize
 from penstock.connectors.kafka.record import headers, stamp
 from penstock.connectors.kafka.transactions import LASTING, Offsets, Refused
 from penstock.errors import ConfigError, Unavailable, Undeliverable
@@ -23,13 +24,21 @@ if TYPE_CHECKING:
 log = logging.getLogger("penstock.kafka")
 
 
-class ConfluentTransactor:
-    """A transactional producer on librdkafka."""
+LOOK = 0.2
+"""Seconds between looks whether something has failed, while the rest is waited for."""
 
-    def __init__(self, settings: KafkaSettings, client_id: str, name: str) -> None:
+
+class ConfluentTransactor:
+    """A transactional producer on librdkafka, which has the brokers refuse whole batches of what a topic does not take.
+
+    `size` outlives it: a batch that a topic refused would be put together again.
+    """
+
+    def __init__(self, settings: KafkaSettings, client_id: str, name: str, size: BatchSize) -> None:
         self.settings = settings
         self.client_id = client_id
         self.name = name
+        self.size = size
         self._producer: ck.Producer | None = None
         self._failed: list[tuple[Message, ck.KafkaError]] = []
         self._refused = ""
@@ -46,6 +55,7 @@ class ConfluentTransactor:
                 "transaction.timeout.ms": round(LASTING * 1000),
                 "compression.type": self.settings.compression,
                 "linger.ms": self.settings.linger * 1000,
+                "batch.size": self.size.bytes,
                 "partitioner": "murmur2_random",
                 "error_cb": self._trouble,
             }
@@ -95,11 +105,16 @@ class ConfluentTransactor:
         self._patiently(lambda left: producer.commit_transaction(left), LASTING / 4)
 
     def _flush(self, producer: ck.Producer) -> None:
-        if producer.flush(LASTING / 2):
-            raise Broken("the broker does not take what the transaction sends")
+        deadline = time.monotonic() + LASTING / 2
+        while producer.flush(LOOK):
+            if self._failed:
+                # The transaction is lost; what is not on its way would wait for it for ever.
+                producer.purge(in_flight=False)
+            if time.monotonic() > deadline:
+                raise Broken("the broker does not take what the transaction sends")
         if self._failed:
-            # Of a batch that was refused, all records fail for the same reason; later ones for the transaction's.
-            error = self._failed[0][1]
+            # Of a batch that was refused, all records fail for the same reason; others for the transaction's.
+            error = next((error for _, error in self._failed if error.code() in self._final), self._failed[0][1])
             self._refuse([message for message, other in self._failed if other.code() == error.code()], error)
 
     def _produce(self, producer: ck.Producer, message: Message, now: float) -> None:
@@ -118,6 +133,8 @@ class ConfluentTransactor:
             except BufferError:
                 producer.poll(0.05)
             except ck.KafkaException as error:
+                # It refuses what no broker would take, and all that follows a refusal: then that one tells why.
+                self._flush(producer)
                 self._refuse([message], error.args[0])
             else:
                 return
@@ -128,6 +145,9 @@ class ConfluentTransactor:
 
     def _refuse(self, messages: Sequence[Message], error: ck.KafkaError) -> NoReturn:
         to = messages[0].to
+        if len(messages) > 1 and error.code() in oversized():
+            self.size.shrink()
+            log.warning("the topic %r takes no batch as large: they have %d bytes from now on", to, self.size.bytes)
         if error.code() in self._final or not legal(to):
             raise Refused(messages, Undeliverable(f"Kafka refused the action for {to!r}: {error.str()}"))
         raise Broken(f"topic {to!r}: {error.str()}")

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from penstock.connectors.duration import D
 from penstock.connectors.kafka.client import Consumer, Listener, Producer, Subscription
+from penstock.connectors.kafka.oversized import BatchSize
 from penstock.connectors.kafka.seat import Seat
 from penstock.connectors.kafka.sink import KafkaSink, TransactionalSink
 from penstock.connectors.kafka.source import KafkaSource
@@ -124,6 +125,7 @@ def transactions(settings: KafkaSettings, site: Site) -> Transactions:
     name = f"{site.group}-{seat.name}" if seat.name else f"{site.group}-{uuid4().hex}"
 
     chosen = name
+    size = BatchSize(1_000_000)
 
     def make(anew: bool) -> Transactor:
         nonlocal chosen
@@ -132,7 +134,7 @@ def transactions(settings: KafkaSettings, site: Site) -> Transactions:
         if client(settings) == "confluent":
             from penstock.connectors.kafka.confluent_transactor import ConfluentTransactor
 
-            return ConfluentTransactor(settings, _client_id(site), chosen)
+            return ConfluentTransactor(settings, _client_id(site), chosen, size)
         from penstock.connectors.kafka.python_transactor import PythonTransactor
 
         return PythonTransactor(settings, _client_id(site), chosen)

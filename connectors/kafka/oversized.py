@@ -11,9 +11,29 @@ from penstock.errors import PenstockError, Undeliverable
 
 Failures = list[tuple[Message, PenstockError]]
 
+SMALLEST = 1_000
+"""Bytes of a batch, below which making it smaller is of no use."""
+
 
 class Oversized(Undeliverable):
     """A broker refused a whole batch for its size. Which of its records is too large it does not say."""
+
+
+class BatchSize:
+    """How many bytes a producer puts into one batch: fewer, each time that a topic has refused one of several records.
+
+    >>> size = BatchSize(1_000_000)
+    >>> size.shrink()
+    >>> size.bytes
+    250000
+    """
+
+    def __init__(self, bytes: int) -> None:
+        self.bytes = bytes
+
+    def shrink(self) -> None:
+        """A topic allows less than this."""
+        self.bytes = max(self.bytes // 4, SMALLEST)
 
 
 class Halving:

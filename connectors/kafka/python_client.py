@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.kafka.client import CONNECT
@@ -10,6 +11,9 @@ from penstock.errors import ConfigError, Unavailable
 
 if TYPE_CHECKING:
     from penstock.connectors.settings import KafkaSettings
+
+
+log = logging.getLogger("penstock.kafka")
 
 
 def library(module: str) -> Any:
@@ -48,6 +52,20 @@ def connected(settings: KafkaSettings, client_id: str, kind: str, options: dict[
     for client in clients:
         del client._manager.get_connection
     return made
+
+
+def leave(producer: Any, seconds: float) -> None:
+    """Close a `KafkaProducer` within so many seconds, whatever it has not delivered.
+
+    Where something is not, its own `close` raises, leaves its thread running, and is called once more, and raises once
+    more, when the garbage is collected.
+    """
+    try:
+        producer.close(timeout=seconds)
+    except library("kafka.errors").KafkaError as error:
+        log.debug("a producer leaves what it has not delivered: %s", error)
+        producer._sender.force_close()
+        producer._closed = True
 
 
 def _listen(manager: Any, reasons: list[Exception]) -> None:

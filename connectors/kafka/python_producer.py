@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.client import CONNECT, Outlet
 from penstock.connectors.kafka.oversized import Oversized
-from penstock.connectors.kafka.python_client import connected, library
+from penstock.connectors.kafka.python_client import connected, leave, library
 from penstock.connectors.kafka.record import headers, stamp
 from penstock.errors import PenstockError, Unavailable, Undeliverable
 
@@ -142,7 +142,7 @@ class PythonProducer:
         self._queue.put(None)
         if self._thread is not None:
             await self._loop.run_in_executor(None, self._thread.join)
-        await self._loop.run_in_executor(None, partial(producer.close, timeout=0 if self.problem else CONNECT))
+        await self._loop.run_in_executor(None, partial(leave, producer, 0 if self.problem else CONNECT))
 
     # -- the threads ---------------------------------------------------------------------------------------------
 
@@ -162,7 +162,7 @@ class PythonProducer:
             producer.flush(CONNECT)  # so that all it had has come out, and nothing of it is sent twice
         except Exception as error:
             log.debug("kafka producer: %s", error)
-        producer.close(timeout=0)
+        leave(producer, 0)
         self._broken.clear()
         while not self._leaving.is_set():
             try:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.client import CONNECT, Broken
-from penstock.connectors.kafka.python_client import connected, library, refusal
+from penstock.connectors.kafka.python_client import connected, leave, library, refusal
 from penstock.connectors.kafka.python_producer import meaning
 from penstock.connectors.kafka.record import headers, stamp
 from penstock.connectors.kafka.transactions import LASTING, Offsets, Refused
@@ -17,8 +16,6 @@ from penstock.errors import Undeliverable
 
 if TYPE_CHECKING:
     from penstock.connectors.settings import KafkaSettings
-
-log = logging.getLogger("penstock.kafka")
 
 
 class PythonTransactor:
@@ -59,7 +56,7 @@ class PythonTransactor:
         for message in messages:
             if message.id in alone:
                 self._flush(sent)
-            sent.append((message, self._produce(producer, message, now)))
+            self._produce(producer, message, now, sent)
             if message.id in alone:
                 self._flush(sent)
         self._flush(sent)
@@ -88,13 +85,16 @@ class PythonTransactor:
             self._refuse([message for message, other in failed if type(other) is type(first)], first)
         sent.clear()
 
-    def _produce(self, producer: Any, message: Message, now: float) -> Any:
+    def _produce(self, producer: Any, message: Message, now: float, sent: list[tuple[Message, Any]]) -> None:
         try:
-            return producer.send(
+            future = producer.send(
                 message.to, message.value, message.key, headers=headers(message), timestamp_ms=stamp(message, now)
             )
-        except Exception as error:  # the client refuses what no broker would take
+        except Exception as error:
+            # It refuses what no broker would take, and all that follows a refusal: then that one tells why.
+            self._flush(sent)
             self._refuse([message], error)
+        sent.append((message, future))
 
     def _refuse(self, messages: Sequence[Message], error: Exception) -> NoReturn:
         reason = meaning(messages[0], error)
@@ -105,7 +105,4 @@ class PythonTransactor:
     def close(self) -> None:
         producer, self._producer = self._producer, None
         if producer is not None:
-            try:
-                producer.close(timeout=0)
-            except library("kafka.errors").KafkaError as error:
-                log.debug("leaving a transaction open: %s", error)
+            leave(producer, 0)

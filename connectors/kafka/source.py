@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 from penstock.connectors.batch import Batch, Partition
+from penstock.connectors.bell import Bell
 from penstock.connectors.kafka.batch import Commits, KafkaBatch, Progress
 from penstock.connectors.kafka.client import Broken, Consumer, Listener
 from penstock.connectors.kafka.committer import Committer, due
@@ -46,7 +47,7 @@ class KafkaSource:
         self.committer = Committer(name, self._owned, interval)
         self._poller: Poller | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._waiting: asyncio.Future[None] | None = None
+        self._bell = Bell()
         self._signalled = False
         self._stopped = False
         self._leaving = False
@@ -74,11 +75,7 @@ class KafkaSource:
                 if batches:
                     return batches
                 continue
-            self._waiting = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
+            await self._bell.wait()
         return []
 
     def _take(self) -> list[Batch]:
@@ -101,7 +98,7 @@ class KafkaSource:
         self._stopped = True
         if self._poller is not None:
             self._poller.hold()
-        self._wake()
+        self._bell.ring()
 
     async def confirm(self) -> None:
         try:
@@ -208,11 +205,7 @@ class KafkaSource:
 
     def _arrived(self) -> None:
         self._signalled = False
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        self._bell.ring()
 
     def _revoke(self, leaving: list[Progress], answer: Future[Commits]) -> None:
         Departure(leaving, self.committer, answer).begin(0.0 if self._leaving else self.drain)

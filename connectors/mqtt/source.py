@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from penstock.connectors import template
 from penstock.connectors.batch import Batch, Partition
+from penstock.connectors.bell import Bell
 from penstock.connectors.mqtt.batch import Columns, MqttBatch
 from penstock.connectors.mqtt.broker import Broker
 from penstock.connectors.mqtt.link import LONGEST, Link
@@ -58,7 +59,7 @@ class MqttSource:
         self._arrived = Columns()
         self._ready: list[Batch] = []
         self._held = 0
-        self._waiting: asyncio.Future[None] | None = None
+        self._bell = Bell()
         self._acknowledging = False
         self._subscribing: asyncio.Task[None] | None = None
         # What this connection owes the broker, in the order of receipt, and what earlier ones of the session owed.
@@ -93,11 +94,7 @@ class MqttSource:
 
     async def receive(self) -> Sequence[Batch]:
         while not self._ready and not self._stopped:
-            self._waiting = self._loop.create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
+            await self._bell.wait()
         if self._stopped:
             return []
         ready, self._ready = self._ready, []
@@ -253,8 +250,7 @@ class MqttSource:
         self._wake()
 
     def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        self._bell.ring()
 
 
 def _topic(message: MQTTMessage) -> str:

@@ -82,6 +82,10 @@ class StreamBatch(Batch):
                 values.append(value)
             keys.append(key)
         super().__init__(partition, values, keys=keys, received=received)
+        self._describe()
+
+    def _describe(self) -> None:
+        """Entries of another kind say more of themselves."""
 
     def position(self, index: int) -> str:
         milliseconds, _, number = self.entries[index][0].partition(b"-")

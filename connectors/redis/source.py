@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from penstock.connectors.batch import Batch
+from penstock.connectors.bell import Bell
 from penstock.connectors.redis.entry import StreamBatch
 from penstock.connectors.redis.group import Group, due
 from penstock.connectors.redis.partition import Holding, watermark_of
@@ -65,7 +66,7 @@ class RedisSource:
         self._held: dict[int, Holding] = {}
         self._arrived: list[tuple[Holding, Batch]] = []
         self._taken = asyncio.Event()
-        self._waiting: asyncio.Future[None] | None = None
+        self._bell = Bell()
         self._confirming = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -95,16 +96,12 @@ class RedisSource:
             batches = [batch for holding, batch in arrived if not holding.fenced]
             if batches:
                 return batches
-            self._waiting = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiting
-            finally:
-                self._waiting = None
+            await self._bell.wait()
         return []
 
     def stop(self) -> None:
         self._stopped = True
-        self._wake()
+        self._bell.ring()
 
     async def confirm(self) -> None:
         async with self._confirming:
@@ -178,11 +175,7 @@ class RedisSource:
             if entries and not holding.fenced:
                 self._arrived.append((holding, holding.add(entries, now)))
         self._taken.clear()
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiting is not None and not self._waiting.done():
-            self._waiting.set_result(None)
+        self._bell.ring()
 
     # -- holding -------------------------------------------------------------------------------------------------
 

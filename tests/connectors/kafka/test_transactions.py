@@ -85,6 +85,34 @@ async def test_what_no_broker_takes_is_found_among_its_neighbours(kafka_address:
     await rig.close()
 
 
+async def test_what_no_broker_takes_is_found_among_thousands(kafka_address: str, client: str) -> None:
+    """The refusal comes while others are still being handed over, and a topic that allows less than a batch holds is
+    learnt from. What is not refused arrives, in order."""
+    rig = KafkaRig(kafka_address, client, partitions=2, settings=QUICK, config={"max.message.bytes": "20000"})
+    rig.endpoint = Kafka(rig.to, transactional=True)
+    site, count = rig.site(), 4000
+    sink, ledger = rig.endpoint.sink(site), Ledger()
+    await sink.open(ledger.settled)
+    sent = [Message(rig.to, b"%d " % n + bytes(1000), b"%d" % (n % 50), id=str(n)) for n in range(count)]
+    large = Message(rig.to, random.Random(7).randbytes(50_000), b"7", id="large")
+    sent.insert(100, large)
+    sink.send(sent)
+
+    async def settled() -> bool:
+        failed, ledger.failed = ledger.failed, []
+        sink.send([each for each in failed if not isinstance(ledger.outcomes[each.id][-1], Undeliverable)])
+        return len(ledger.confirmed()) == count and isinstance(ledger.outcomes[large.id][-1], Undeliverable)
+
+    await until(settled)
+    await sink.close()
+    await site.close()
+    seen: dict[bytes, list[int]] = {}
+    for record in await rig.received(count):
+        seen.setdefault(record.key or b"", []).append(int((record.value or b"").split()[0]))
+    assert seen == {b"%d" % key: list(range(key, count, 50)) for key in range(50)}
+    await rig.close()
+
+
 async def test_a_process_that_has_lost_its_name_goes_on_under_another(rig: KafkaRig) -> None:
     """Two hosts of one name, each with locks of its own: the second fences the first."""
     site = rig.site()
