@@ -116,7 +116,7 @@ class World:
         for _ in range(1000):
             self.turn(move, 20)
             finished = all(self.source.finished(at) == len(log) for at, log in enumerate(self.origin.logs))
-            if finished and not self.aside():
+            if finished and not self.aside() and not self.engine.outages.down:
                 break
         self.turn()
 
