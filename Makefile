@@ -23,10 +23,10 @@ test-fast: .venv/.dev ## Run the tests that take less than a few seconds each
 
 chaos: .venv/.dev ## Break everything for long: DEATHS=1000 kills of workers; SEED=1 repeats a run
 	@DEATHS=$(or $(DEATHS),1000) CHAOS_SEED=$(or $(SEED),0) CHAOS_EXAMPLES=$(or $(EXAMPLES),1000) \
-		$(PY) -m pytest tests/chaos --timeout 0 $(ARGS)
+		$(PY) -m pytest tests/chaos --timeout 0 --log-cli-level=INFO $(ARGS)
 
 fuzz: .venv/.dev ## Feed N=1000000 malformed events to all readers; SEED=1 repeats a run
-	@FUZZ=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),0) $(PY) -m pytest tests/chaos/test_fuzz.py $(ARGS)
+	@FUZZ=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),0) $(PY) -m pytest tests/chaos/test_fuzz.py --log-cli-level=INFO $(ARGS)
 
 check: .venv/.dev ## Check format, lint, types and the direction of imports
 	.venv/bin/ruff format --check .

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka.batch import KafkaBatch
+from penstock.errors import BadEvent
 
 if TYPE_CHECKING:
     from penstock.connectors.kafka.start import Starts
 
 
 class ConfluentBatch(KafkaBatch):
-    """Records as `confluent_kafka.Message`."""
+    """Records as `confluent_kafka.Message`.
 
-    __slots__ = ()
+    `unreadable` are those whose headers the client fails to read, for a name that is not UTF-8. Asked again it ends the
+    process, so it is asked once.
+    """
+
+    __slots__ = ("unreadable",)
+    unreadable: Collection[int]
 
     def offset(self, index: int) -> int:
         found: int = self.records[index].offset()
@@ -29,7 +35,7 @@ class ConfluentBatch(KafkaBatch):
         return found
 
     def headers(self, index: int) -> Sequence[tuple[str, bytes | None]]:
-        return self.records[index].headers() or ()
+        return () if index in self.unreadable else self.records[index].headers() or ()
 
     def time(self, index: int) -> float:
         kind, millis = self.records[index].timestamp()
@@ -67,17 +73,36 @@ class ConfluentBatches:
         end, count = records[-1].offset() + 1, len(records)
         if self.starts.pending:
             records = self.starts.rest(number, records, self._offset, partial(self.beginning, number))
-        headers = list(map(self._headers, records))
-        return ConfluentBatch(
+        headers, unreadable = self._read(records)
+        values: list[Any] = list(map(self._value, records))
+        for index in unreadable:
+            values[index] = BadEvent("the name of one of its headers is not UTF-8: confluent-kafka cannot read them")
+        batch = ConfluentBatch(
             _NOWHERE,
             records,
-            list(map(self._value, records)),
+            values,
             list(map(self._key, records)),
             headers if any(headers) else None,
             now,
             end=end,
             sparse=len(records) < count,
         )
+        batch.unreadable = unreadable
+        return batch
+
+    def _read(self, records: list[Any]) -> tuple[list[Any], Collection[int]]:
+        """The headers of each, and which are unreadable."""
+        found: list[Any] = []
+        unreadable: list[int] = []
+        rest = map(self._headers, records)
+        while True:
+            try:
+                found.extend(rest)
+            except (SystemError, UnicodeError):
+                unreadable.append(len(found))
+                found.append(None)
+            else:
+                return found, unreadable
 
 
 _NOWHERE = Partition("")

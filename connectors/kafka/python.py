@@ -11,6 +11,7 @@ from penstock.connectors.kafka.client import CONNECT, MOST, Broken, Fenced, List
 from penstock.connectors.kafka.python_assignment import PythonAssignment
 from penstock.connectors.kafka.python_batch import batch
 from penstock.connectors.kafka.python_client import connected, library, refusal
+from penstock.connectors.kafka.python_names import lenient
 from penstock.connectors.kafka.python_topic import PythonTopic
 from penstock.connectors.kafka.seat import Seat
 from penstock.connectors.kafka.start import Starts
@@ -29,7 +30,7 @@ class PythonConsumer:
         self._starts = Starts(subscription.topic)
         self._topic = PythonTopic(subscription)
         self._assignment = PythonAssignment(self._topic, self._starts, listener)
-        self._fenced = False
+        self._fenced = self._lenient = False
         self._consumer: Any = None
         self._next: dict[int, int] = {}
         self._heard = 0.0
@@ -82,6 +83,12 @@ class PythonConsumer:
             found = self._consumer.poll(timeout_ms=round(seconds * 1000), max_records=MOST)
         except library("kafka.errors").FencedInstanceIdError:
             self._raise_fenced()
+        except library("kafka.errors").CorruptRecordError as error:
+            if self._lenient:
+                raise
+            self._lenient = True
+            lenient()  # the next consumer reads it, if that was it
+            raise Broken(f"{error}; reading it once more") from None
         coordinator = self._consumer._coordinator
         if not coordinator._heartbeat_enabled and coordinator.stable() and not coordinator.rejoining:
             # All that the client does about it, until it next commits.

@@ -88,9 +88,7 @@ class Outbox:
                     self.unheld(message)
             if messages:
                 self.sampled(messages[0])
-            if self._down is not None and not self._failed:
-                self._up()
-            self.relieved()
+            self._answered()
         elif isinstance(error, Unavailable):
             self._hold(messages, error)
         else:
@@ -99,7 +97,13 @@ class Outbox:
                 self.undelivered(message, error)
                 if not self.sink.ordered:
                     self.unheld(message)
-            self.relieved()
+            self._answered()
+
+    def _answered(self) -> None:
+        """Something has ended, well or badly: nothing waits for an outage that it came out of."""
+        if self._down is not None and not self._failed:
+            self._up()
+        self.relieved()
 
     def _hold(self, messages: Sequence[Message], error: Unavailable) -> None:
         """Keep what met an outage, in front of what came after it, and try all of it again later."""

@@ -11,20 +11,20 @@ from typing import Any
 
 from kafka.consumer.fetcher import ConsumerRecord
 from multidict import CIMultiDict
-from paho.mqtt.client import MQTTMessage
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from paho.mqtt import MQTTException
 
 from penstock.connectors import Batch, Partition, Settings, Sink, Site, Source
 from penstock.connectors.http.body import inflated
 from penstock.connectors.http.request import Exchange, batches, kind_of
 from penstock.connectors.kafka.python_batch import PythonBatch
 from penstock.connectors.mqtt.broker import broker
+from penstock.connectors.mqtt.client import make
 from penstock.connectors.mqtt.endpoint import Mqtt
 from penstock.connectors.mqtt.source import MqttSource
 from penstock.connectors.redis.entry import StreamBatch
 from penstock.errors import BadEvent
-from tests.chaos.mutations import Mutations
+from tests.chaos.mutations import TOKENS, Mutations
+from tests.chaos.wire import publish
 
 
 class Fed:
@@ -109,8 +109,10 @@ class Subscription(MqttSource):
     """The source of a subscription, without the connection."""
 
     def __init__(self) -> None:
-        endpoint = Mqtt("terminals/{terminal}/payments")
-        super().__init__(endpoint, broker(Settings({"PENSTOCK_MQTT": "mqtt://nowhere"})), "fuzz", endpoint.filter)
+        endpoint, nowhere = Mqtt("terminals/{terminal}/payments"), broker(Settings({"PENSTOCK_MQTT": "mqtt://nowhere"}))
+        super().__init__(endpoint, nowhere, "fuzz", endpoint.filter)
+        self._client: Any = make(nowhere, "fuzz", lambda: None)
+        self._client.on_message = lambda _client, _data, message: self.arrived(message)
         self.batches: list[Batch] = []
 
     async def open(self) -> None:
@@ -119,20 +121,10 @@ class Subscription(MqttSource):
     def feed(self, supply: Mutations, count: int) -> None:
         """Messages as paho makes them of packets."""
         for mid in range(1, count + 1):
-            one = supply.record("")
-            topic = supply.random.choice(
-                (b"terminals/T-1/payments",) * 4 + (b"terminals//payments", b"terminals/\xff/x")
-            )
-            message = MQTTMessage(mid=mid, topic=topic)
-            message.payload, message.qos = one.value or b"", 1
-            message.retain = supply.random.random() < 0.05
-            properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-            for name, value in one.headers:
-                properties.UserProperty = (name, (value or b"").decode("utf-8", "replace"))
-            if one.content_type:
-                properties.ContentType = one.content_type.encode("utf-8", "replace").decode()
-            message.properties = properties
-            self.arrived(message)
+            command, packet = publish(supply, mid)
+            self._client._in_packet = {"command": command, "packet": packet}
+            with suppress(MQTTException, ValueError, IndexError):  # no broker passes it on
+                self._client._handle_publish()
         before = len(self._ready)
         self.read()
         self.batches += self._ready[before:]
@@ -157,6 +149,9 @@ def _exchange(supply: Mutations) -> Exchange:
         bodies = [one.value or b"" for one in many]
         kind = "application/x-ndjson" if lines else "application/cloudevents-batch+json"
         body = b"\n".join(bodies) if lines else b"[" + b",".join(bodies) + b"]"
+        if random.random() < 0.2:
+            at = random.randrange(len(body) + 1)
+            body = body[:at] + random.choice((*TOKENS, b"]", b"\n\n", b"\r\n")) + body[at + random.randrange(3) :]
     headers: CIMultiDict[str] = CIMultiDict({"Content-Type": kind} if kind else {})
     for name, value in many[0].headers:
         headers.add(name, (value or b"").decode("utf-8", "surrogateescape"))

@@ -1,7 +1,9 @@
-"""Events that were whole once: plain, binary, structured, with bytes and fields changed at random."""
+"""Events that were whole once: plain, binary, structured, with bytes, fields, headers, encoding changed at random."""
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +19,16 @@ ODD: tuple[Any, ...] = (
 TOKENS = (
     *(b"\xff", b"\x00", b"\xc3", b"NaN", b"-Infinity", b"1e999", b'"', b"{", b"}", b"[" * 2000, b"\\ud800", b"\\u0000"),
     *(b"9" * 500, b",", b":", b"\n", b"\r\n", b"\xf0\x9f\x92\xb6", b"\xef\xbb\xbf", b"/*", b"'", b"\\", b"%00", b" "),
+)
+TIMES = (
+    *(
+        "2026-01-01T00:00:00Z",
+        "2026-01-01t00:00:60z",
+        "0001-01-01T00:00:00+23:59",
+        "9999-12-31T23:59:60.999999999-23:59",
+    ),
+    *("2026-02-30T00:00:00Z", "2026-01-01T00:00:00+99:99", "\uff12\uff10\uff12\uff16-01-01T00:00:00Z"),
+    *("2026-01-01", "now", ""),
 )
 TYPES = (
     *("application/json", "application/cloudevents+json", "application/cloudevents-batch+json", "text/plain", ""),
@@ -47,7 +59,7 @@ class Mutations:
         made = self._whole(prefix)
         for _ in range(self.random.choice((0, 1, 1, 1, 2, 3))):
             change: Callable[[Record], None] = self.random.choice(
-                (self._bytes, self._bytes, self._fields, self._fields, self._headers, self._type)
+                (self._bytes, self._bytes, self._fields, self._fields, self._headers, self._type, self._whole_value)
             )
             change(made)
         return made
@@ -72,12 +84,18 @@ class Mutations:
     def _whole(self, prefix: str) -> Record:
         payment = self.payment()
         about = {"specversion": "1.0", "id": payment["id"], "source": "/tills", "type": "payment", "subject": "s"}
+        if self.random.random() < 0.3:
+            about |= {"time": self.random.choice(TIMES), "dataschema": "https://x/y", "traceparent": "00-1-2-01"}
         mode = self.random.choice(("plain", "plain", "binary", "structured"))
         if mode == "binary":
             headers: list[Header] = [(prefix + name, value.encode()) for name, value in about.items()]
-            return Record(json.dumps(payment).encode(), [*headers, ("tenant", b"blue")], "application/json", mode)
+            more: list[Header] = [("tenant", b"blue"), (prefix + "partitionkey", payment["card"].encode())]
+            return Record(json.dumps(payment).encode(), headers + more, "application/json", mode)
         if mode == "structured":
-            body = json.dumps({**about, "time": "2026-01-01T00:00:00Z", "partitionkey": "k", "data": payment})
+            data: dict[str, Any] = {"data": payment}
+            if self.random.random() < 0.3:
+                data = {"data_base64": base64.b64encode(json.dumps(payment).encode()).decode()}
+            body = json.dumps({"time": "2026-01-01T00:00:00Z", **about, "partitionkey": "k", **data})
             return Record(body.encode(), [], "application/cloudevents+json", mode)
         return Record(json.dumps(payment).encode())
 
@@ -111,6 +129,22 @@ class Mutations:
             break
         record.value = json.dumps(found).encode("utf-8", "replace")
 
+    def _whole_value(self, record: Record) -> None:
+        """The same in another encoding or packing, twice, with a field said twice, cut off, or nothing but white."""
+        value, random = record.value or b"", self.random
+        text = value.decode("utf-8", "replace")
+        name = random.choice(("id", "card", "amount", "specversion", "data", "note"))
+        packed: tuple[bytes, ...] = (
+            *(text.encode("utf-16"), text.encode("utf-32-le"), b"\xef\xbb\xbf" + value, gzip.compress(value, 1)),
+            *(value + value, b"[" + value + b"]", json.dumps(text).encode(), b" \t\r\n", value + b"\x00" * 20),
+            *(
+                b'{"%b":%b,%b' % (name.encode(), random.choice(TOKENS), value[1:]),
+                value[: random.randrange(len(value) + 1)],
+            ),
+            *(b'{"%b":"twice",%b' % (name.encode(), value[1:]), b'{"a":' * 600 + value + b"}" * 600, value.lower()),
+        )
+        record.value = random.choice(packed)
+
     def _headers(self, record: Record) -> None:
         random, headers = self.random, record.headers
         if headers and random.random() < 0.7:
@@ -118,7 +152,8 @@ class Mutations:
             name, value = headers[at]
             changed: tuple[Header | None, ...] = (
                 *(None, (name, None), (name, b""), (name, random.choice(TOKENS)), (name.upper(), value)),
-                *((name + "x", value), (name, (value or b"") * 50), (name, b"1.0")),
+                *((name + "x", value), (name, (value or b"") * 50), (name, b"1.0"), (name, "\ufeffü".encode())),
+                *((name, random.choice(TIMES).encode()), (name, b"x" * 20_000), (name, b"%25%zz%ff%00")),
             )
             one = random.choice(changed)
             headers[at : at + 1] = [] if one is None else [one]

@@ -41,7 +41,7 @@ class World:
         self.clock = ManualClock(1_750_000_000.0)
         self.fates = Fates(form)
         self.origin = Origin()
-        self.store = FrailStore(self.clock.time)
+        self.store = FrailStore(lambda: self.clock.time())
         self.outsides = (Outside("first", "u", ordered=True), Outside("second", "v", ordered=False))
         self.answered: dict[str, object] = {}
         self.repeated = False
@@ -116,7 +116,7 @@ class World:
         for _ in range(1000):
             self.turn(move, 20)
             finished = all(self.source.finished(at) == len(log) for at, log in enumerate(self.origin.logs))
-            if finished and not self.aside():
+            if finished and not self.aside() and not self.engine.outages.down:
                 break
         self.turn()
 

@@ -12,9 +12,10 @@ import pytest
 from penstock.connectors import Batch, Kafka, Message, Settings, Site, Source
 from penstock.connectors.kafka.note import Span, write
 from penstock.connectors.kafka.poller import FULL
+from penstock.connectors.kafka.python_client import library
 from penstock.connectors.kafka.seat import Seat
 from penstock.connectors.kafka.source import KafkaSource
-from penstock.errors import ConfigError, Unavailable, Undeliverable
+from penstock.errors import BadEvent, ConfigError, Unavailable, Undeliverable
 from tests.connectors.contract import (
     PATIENCE,
     KeyedSinkContract,
@@ -530,6 +531,36 @@ async def test_what_is_too_large_for_its_topic_is_refused_alone(kafka_address: s
         one.split(b" ")[0] for one in fillings
     ]
     await rig.close()
+
+
+class Raw(str):
+    """A header's name that goes over the wire as bytes which are no text."""
+
+    def encode(self, encoding: str = "utf-8", errors: str = "strict") -> bytes:
+        return b"\xff\xfe"
+
+
+async def test_a_header_whose_name_is_no_text_does_not_end_its_partition(rig: KafkaRig, client: str) -> None:
+    """Neither client reads it, and each would stop there for ever."""
+
+    def produce() -> None:
+        producer = library("kafka").KafkaProducer(bootstrap_servers=rig.address)
+        for number in range(3):
+            headers = [(Raw("name"), b"1")] if number == 1 else []
+            producer.send(rig.to, str(number).encode(), headers=headers, partition=0)
+        producer.flush()
+        producer.close()
+
+    await in_thread(produce)
+    seen: dict[object, object] = {}
+    async with opened(rig) as source, asyncio.timeout(PATIENCE):
+        while len(seen) < 3:
+            for batch in await source.receive():
+                for index in range(len(batch)):
+                    seen[batch.event(index).data] = batch.values[index]
+                    batch.settle(index)
+    assert (seen[b"0"], seen[b"2"]) == (b"0", b"2")
+    assert isinstance(seen[b"1"], BadEvent) if client == "confluent" else seen[b"1"] == b"1"
 
 
 # -- authentication ----------------------------------------------------------------------------------------------------
