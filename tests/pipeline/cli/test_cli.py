@@ -91,6 +91,24 @@ def test_check_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     assert ask("check", "--strict", app, folder=tmp_path).returncode == 2
 
 
+def test_a_misspelt_setting_is_told_of(tmp_path: Path) -> None:
+    app = topics_app(tmp_path)
+    settings = {"PENSTOCK_KAFAK": "localhost:9092", "PENSTOCK_DEAD_LIMITS": "7", "PENSTOCK_X": "?"}
+    told = ask("check", app, folder=tmp_path, settings=settings).stdout
+    assert (
+        "PENSTOCK_KAFKA is not set: the Kafka bootstrap servers, for example localhost:9092; is PENSTOCK_KAFAK" in told
+    )
+    assert "PENSTOCK_DEAD_LIMITS is no setting: did you mean PENSTOCK_DEAD_LIMIT?" in told
+    assert told.count("is no setting") == 2
+    told = ask("run", app, folder=tmp_path, settings=settings).stderr
+    assert "PENSTOCK_DEAD_LIMITS is no setting: did you mean PENSTOCK_DEAD_LIMIT?" in told
+
+
+def test_where_nothing_is_developed_another_folder_may_be_meant(tmp_path: Path) -> None:
+    told = ask("dead", "list", folder=tmp_path).stderr
+    assert told.endswith("redis://localhost:6379/0; or change to the folder where `penstock dev` runs\n")
+
+
 def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
     done = run("run", http_app(tmp_path), folder=tmp_path, settings={"PENSTOCK_WORKERS": "many"})
     assert done.returncode == 2
