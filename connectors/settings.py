@@ -8,6 +8,7 @@ path of a file that holds the value, as container platforms mount secrets.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Mapping
@@ -157,6 +158,11 @@ class ProcessSettings(_Connection):
 
 S = TypeVar("S", bound=_Connection)
 
+PREFIX = "PENSTOCK_"
+
+ALIKE = 0.78
+"""How much of its letters a name must share with a setting, to be told of: other programs name variables as well."""
+
 
 class Settings:
     """Every setting penstock reads, from one mapping of variables.
@@ -171,10 +177,12 @@ class Settings:
     penstock.errors.ConfigError: PENSTOCK_KAFKA is not set: the Kafka bootstrap servers, for example localhost:9092
     """
 
-    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(self, variables: Mapping[str, str] | None = None, *, otherwise: str = "") -> None:
+        """`otherwise` is what else can be done where an address is missing; it ends the message."""
         if variables is None:
             variables = {**_dotenv(Path(".env")), **os.environ}
         self.variables = variables
+        self.otherwise = otherwise
         self.process = self._read(ProcessSettings, "PENSTOCK", "")
 
     def kafka(self, on: str = "") -> KafkaSettings:
@@ -198,11 +206,30 @@ class Settings:
         """Whether a variable is set, directly or as a file."""
         return bool(self.variables.get(name) or self.variables.get(f"{name}_FILE"))
 
+    @property
+    def misspelt(self) -> dict[str, str]:
+        """Variables that nothing reads, each with the setting that it nearly is.
+
+        >>> Settings({"PENSTOCK_KAFAK": "localhost:9092", "PENSTOCK_VERSION": "7"}).misspelt
+        {'PENSTOCK_KAFAK': 'PENSTOCK_KAFKA'}
+        """
+        known = {name.upper() for name in ProcessSettings.model_fields} | {"KAFKA", "MQTT", "REDIS", "STORE"}
+        known |= {f"KAFKA_{name.upper()}" for name in KafkaSettings.model_fields}
+        found = {}
+        for variable in self.variables:
+            # What follows two underscores is the name of a connection, which is anybody's own.
+            name, *rest = variable.removeprefix(PREFIX).removesuffix("_FILE").partition("__")
+            if variable.startswith(PREFIX) and name not in known:
+                for near in difflib.get_close_matches(name, known, n=1, cutoff=ALIKE):
+                    found[variable] = PREFIX + near + "".join(rest)
+        return found
+
     def _read(self, kind: type[S], prefix: str, what: str) -> S:
         source = _Variables(kind, self.variables, prefix)
         values = source()
         if "address" in kind.model_fields and "address" not in values:
-            raise ConfigError(f"{prefix} is not set: {what}")
+            near = next((f"; is {name} meant to be it?" for name, one in self.misspelt.items() if one == prefix), "")
+            raise ConfigError(f"{prefix} is not set: {what}{near or self.otherwise}")
         try:
             return kind(**values)
         except ValidationError as error:

@@ -13,8 +13,18 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import Kafka, Mosquitto, Redis, Server, Valkey, tools
+
+# Hypothesis' own limits of time tell how busy the machine is. On a build server (CI) the examples are always the same.
+settings.register_profile(
+    "penstock",
+    settings.get_profile("ci" if os.environ.get("CI") else "default"),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("penstock")
 
 
 def pytest_configure(config: pytest.Config) -> None:

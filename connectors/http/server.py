@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import re
 from typing import Protocol
@@ -73,8 +74,9 @@ class HttpServer:
                 await TCPSite(runner, self._host, self._port, reuse_port=self._reuse, backlog=1024).start()
             except OSError as error:
                 await runner.cleanup()
+                why = "another process does" if error.errno == errno.EADDRINUSE else error.strerror
                 raise ConfigError(
-                    f"PENSTOCK_HTTP_LISTEN is {self.listen}: cannot listen there ({error.strerror})"
+                    f"PENSTOCK_HTTP_LISTEN is {self.listen}: cannot listen there ({why}); set it to another host:port"
                 ) from None
             self._runner = runner
             host, port = runner.addresses[0][:2]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import signal
 import sys
 import time
@@ -190,7 +191,7 @@ class Demonstration:
         yield "decisions", f"{verdicts}; {ledger.silent:,} payments of nothing need none{others}"
         filtered = ", ".join(f"{count:,} by {stage}" for stage, count in found["filtered"].items())
         yield "filtered", f"{sum(found['filtered'].values()):,} ({filtered})"
-        yield "dead letters", f"{sum(found['dead_letters'].values()):,} (penstock dead list shows them)"
+        yield "dead letters", f"{sum(found['dead_letters'].values()):,} ({_penstock()} dead list shows them)"
         yield "refused", f"{len(ledger.refused):,} to their senders over HTTP"
         if self.sending:
             yield "rate", f"{ledger.count / self.sending:,.0f} events/s for {clock(self.sending)}"
@@ -202,6 +203,12 @@ class Demonstration:
 def _shortest(path: Path) -> Path:
     """A path as one would type it in the working folder."""
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _penstock() -> Path:
+    """The command as one would type it in the working folder."""
+    name = "penstock"
+    return Path(name) if shutil.which(name) else _shortest(Path(sys.executable).with_name(name))
 
 
 async def demonstrate(bench: Bench, console: Console | None, rate: int, seconds: float | None) -> int:

@@ -15,14 +15,18 @@ App = Annotated[str, typer.Argument(metavar="APP", help="file.py, module:pipelin
 
 def check(
     apps: Apps,
-    strict: Annotated[bool, typer.Option(help="Exit with code 2 where a setting or a model is missing.")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="Exit with code 2 where a setting or a model is missing, or a setting misspelt.")
+    ] = False,
 ) -> None:
     """Build pipelines and say what is in them, and which settings are missing. Nothing is connected to."""
     from penstock.connectors import Settings
     from penstock.pipeline.serving.app import build
-    from penstock.pipeline.serving.needs import endpoints, missing, missing_models
+    from penstock.pipeline.serving.needs import endpoints, missing, missing_models, unknown
 
-    settings, incomplete = Settings(), False
+    settings = Settings()
+    strange = unknown(settings)
+    incomplete = bool(strange)
     for graph in build(apps):
         sources, sinks = endpoints(graph)
         stages = [node for node in graph if node.kind not in ("source", "merge", "end")]
@@ -40,6 +44,8 @@ def check(
         for problem in problems:
             typer.echo(f"  missing  {problem}")
         incomplete = incomplete or bool(problems)
+    for line in strange:
+        typer.echo(line)
     if incomplete and strict:
         raise typer.Exit(2)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -82,8 +83,9 @@ def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[st
     from penstock.pipeline.serving.workers import Workers, warn_of_order
 
     _require(graphs, settings)
-    for graph in graphs:
-        warn_of_order(graph)
+    if settings.process.workers > 1:
+        for graph in graphs:
+            warn_of_order(graph)
     command = [sys.executable, "-m", "penstock.pipeline.cli", "run", *arguments]
     asyncio.run(Workers(command, settings).run())
 
@@ -91,8 +93,10 @@ def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[st
 def _require(graphs: Sequence[Graph], settings: Settings) -> None:
     """Name every address that is missing, at once."""
     from penstock.errors import ConfigError
-    from penstock.pipeline.serving.needs import missing
+    from penstock.pipeline.serving.needs import missing, unknown
 
+    for line in unknown(settings):
+        logging.getLogger("penstock").warning("%s", line)
     problems = dict.fromkeys(problem for graph in graphs for problem in missing(graph, settings))
     if problems:
         raise ConfigError("\n".join(problems))

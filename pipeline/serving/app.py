@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import importlib
 import importlib.util
+import re
 import runpy
 import site
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 import penstock
 from penstock.errors import ConfigError, PenstockError
@@ -78,7 +80,7 @@ def _has_name(app: str) -> bool:
 
 def _file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise ConfigError(f"there is no file {path}")
+        raise ConfigError(f"there is no file {path}{_elsewhere(path)}")
     path = path.resolve()
     root = _root(path)
     name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
@@ -155,20 +157,53 @@ def _failed(error: Exception, path: Path) -> str:
     """An error of the user's code in one line, with the innermost of the user's own lines."""
     if isinstance(error, SyntaxError):
         return f"{error.filename or path}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    where = next((frame for frame in reversed(traceback.extract_tb(error.__traceback__)) if _is_users(frame)), None)
-    return f"{where.filename}:{where.lineno}: {type(error).__name__}: {error}" if where else f"{path}: {error}"
+    frames = [one for one in traceback.walk_tb(error.__traceback__) if _is_users(one[0].f_code.co_filename)]
+    if not frames:
+        return f"{path}: {error}"
+    frame, line = frames[-1]
+    return f"{frame.f_code.co_filename}:{line}: {type(error).__name__}: {error}{_meant(error, frame)}"
 
 
-def _is_users(frame: traceback.FrameSummary) -> bool:
-    """Whether a line is in none of Python's own files, this package's, or an installed one's."""
+def _is_users(file: str) -> bool:
+    """Whether a file is none of Python's own, this package's, or an installed one's."""
     libraries = (*penstock.__path__, *site.getsitepackages(), str(Path(traceback.__file__).parent))
-    return not frame.filename.startswith("<") and not any(Path(frame.filename).is_relative_to(one) for one in libraries)
+    return not file.startswith("<") and not any(Path(file).is_relative_to(one) for one in libraries)
+
+
+def _meant(error: Exception, frame: FrameType) -> str:
+    """What to write instead, where a name was not found."""
+    if isinstance(error, ModuleNotFoundError):
+        beside = Path(frame.f_code.co_filename).with_name(f"{error.name}.py").is_file()
+        return f": did you mean '.{error.name}'?" if beside else f"; is it installed for {sys.executable}?"
+    if isinstance(error, ImportError):
+        wanted, known = _NAME.search(str(error)), dir(sys.modules.get(error.name or ""))
+    elif isinstance(error, NameError):
+        wanted, known = _NAME.search(str(error)), [*frame.f_globals, *frame.f_locals, *frame.f_builtins]
+    elif isinstance(error, AttributeError):
+        wanted, known = _NAME.search(repr(error.name)), dir(error.obj)
+    else:
+        return ""
+    near = difflib.get_close_matches(wanted[1], known, n=1) if wanted else []
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
+_NAME = re.compile(r"'(\w+)'")
+
+
+def _elsewhere(path: Path) -> str:
+    """Where a file was looked for, and where it is, if that is one folder further down."""
+    if path.is_absolute():
+        return ""
+    found = list(Path().glob(f"*/{path.name}"))
+    return f" in {Path.cwd()}" + (f": did you mean {found[0]}?" if len(found) == 1 else "")
 
 
 def _only(module: ModuleType, app: str) -> Pipeline:
     found = {name: value for name, value in vars(module).items() if isinstance(value, Pipeline)}
     if len(set(found.values())) == 1:
         return next(iter(found.values()))
+    if not found and hasattr(module, "__path__") and importlib.util.find_spec(".app", module.__name__):
+        raise ConfigError(f"{app} is a package: write {app}.app, or the path of its file")
     if not found:
         raise ConfigError(f"{app} has no Pipeline; name a function that makes one: {app}:make_pipeline")
     raise ConfigError(f"{app} has several pipelines: write {' or '.join(f'{app}:{name}' for name in found)}")

@@ -23,7 +23,7 @@ from penstock.pipeline.serving.admin import address
 from penstock.pipeline.serving.app import build
 from penstock.pipeline.serving.live import Live
 from penstock.pipeline.serving.logs import Style, set_up
-from penstock.pipeline.serving.needs import endpoints, missing_models
+from penstock.pipeline.serving.needs import endpoints, missing_models, unknown
 from penstock.pipeline.serving.run import Service, on_loop, serve
 from penstock.pipeline.serving.sample import sample
 from penstock.pipeline.serving.stand_in import stand_in, variable
@@ -99,6 +99,8 @@ def develop(apps: Sequence[str], *, log: Style, table: bool) -> None:
     set_up(log, console=console, terse=True)
     graphs = build(apps)
     with Bench(graphs) as bench:
+        for line in unknown(bench.given):
+            log.warning("%s", line)
         train(graphs, bench.settings)
         bench.leave_word()
         on_loop(_serve(bench, console))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.pipeline.serving.meter import Flow, Latency, Meter, Reading
@@ -25,7 +25,8 @@ PLAIN_EVERY = 5.0
 class Live:
     """Shows engines at work until it is cancelled. `console` is where the table is drawn; None writes log lines.
 
-    `above` is called for what is shown above the table of the pipelines, each time it is drawn.
+    What is drawn fits the window, for nothing below its edge is seen. `above` is called each time for what is shown
+    above the pipelines' own tables, with the columns there are and the lines that it may take, half of the window.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Live:
         engines: Sequence[Engine],
         console: Console | None,
         *,
-        above: Callable[[], Iterable[RenderableType]] = tuple,
+        above: Callable[[int, int], Iterable[RenderableType]] = lambda width, lines: (),
     ) -> None:
         self.meters = [Meter(engine) for engine in engines]
         self.console = console
@@ -47,10 +48,10 @@ class Live:
             return
         from rich.live import Live as Display
 
-        with Display(self._drawn(), console=self.console, auto_refresh=False) as display:
+        with Display(self._drawn(self.console), console=self.console, auto_refresh=False) as display:
             while True:
                 await asyncio.sleep(EVERY)
-                display.update(self._drawn(), refresh=True)
+                display.update(self._drawn(self.console), refresh=True)
 
     async def _lines(self) -> None:
         while True:
@@ -60,43 +61,84 @@ class Live:
                 if any(flow.rate for flow in (*reading.events.values(), *reading.actions.values())):
                     log.info("%s", line(reading))
 
-    def _drawn(self) -> RenderableType:
+    def _drawn(self, console: Console) -> RenderableType:
         from rich.console import Group
 
         up = time.monotonic() - self._began
-        return Group(*self.above(), *(table(meter.read(), up) for meter in self.meters))
+        above = Group(*self.above(console.width, console.height // 2))
+        room = console.height - 1 - len(console.render_lines(above, pad=False))
+        return Group(above, *(table(one.read(), up, console.width, room // len(self.meters)) for one in self.meters))
 
 
-def table(reading: Reading, up: float) -> RenderableType:
-    """One pipeline's stages, sources and sinks as a table."""
+FRAME = 3
+"""Lines of a table that are not its rows: the title, the head and what divides it from the rows."""
+
+NUMBERS = 55
+"""Columns of a table beside its names."""
+
+
+def table(reading: Reading, up: float, width: int, lines: int) -> RenderableType:
+    """One pipeline's stages, sources and sinks as a table, in so many columns and at most so many lines.
+
+    Where these are too few, filters are left out first, then stages, the quickest first.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     state = Text("ready", "green") if not reading.problems else Text("; ".join(reading.problems), "red")
     title = Text.assemble((reading.name, "bold"), "  ", state, f"  up {clock(up)}")
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, title_style="")
+    shown = Table(
+        title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title_style=""
+    )
     shown.add_column("", style="dim", no_wrap=True)
-    shown.add_column("", min_width=24, max_width=44)
+    shown.add_column("", min_width=12, max_width=min(44, max(width - NUMBERS, 12)), no_wrap=True)
     for name in ("per s", "so far", "p50", "p99"):
-        shown.add_column(name, justify="right", min_width=8, no_wrap=True)
-    for name, flow in reading.events.items():
-        shown.add_row("in", name, *_flow(flow))
-    if sum(reading.lag.values()):
-        shown.add_row("waiting", "", "", f"{sum(reading.lag.values()):,.0f}")
-    for name, latency in reading.stages.items():
-        if name not in reading.events:
-            shown.add_row("stage", name, "", "", *_latency(latency))
-    for name, flow in reading.filtered.items():
-        shown.add_row("filtered", name, *_flow(flow))
-    for name, flow in reading.actions.items():
-        shown.add_row("out", name, *_flow(flow))
-    shown.add_row("decided", "from receipt to action", "", "", *_latency(reading.decision))
-    for name, flow in reading.failures.items():
-        shown.add_row(Text("failed", "yellow"), name, *_flow(flow))
-    shown.add_row(Text("dead letters", "red" if reading.dead.total else "dim"), "", *_flow(reading.dead))
-    shown.add_row("in flight", "", "", f"{reading.in_flight:,.0f}")
+        shown.add_column(name, justify="right", min_width=7, no_wrap=True)
+    stages = [("stage", name, "", "", *_latency(one)) for name, one in _stages(reading)]
+    filters = [("filtered", name, *_flow(flow)) for name, flow in reading.filtered.items()]
+    before, after = list(_before(reading)), list(_after(reading))
+    spare = lines - FRAME - len(before) - len(after)
+    if len(stages) + len(filters) > spare:
+        # One line says how many there are no lines for.
+        spare, kept = max(spare - 1, 0), len(stages)
+        filters = filters[: max(spare - kept, 0)]
+        slowest = {name for name, _ in sorted(_stages(reading), key=_slowness)[:spare]}
+        left_out = kept + len(reading.filtered) - len(filters) - len(slowest)
+        stages = [row for row in stages if row[1] in slowest]
+        filters.append(("", f"{left_out} in a taller window"))
+    for row in (*before, *stages, *filters, *after):
+        shown.add_row(*row)
     return shown
+
+
+def _stages(reading: Reading) -> list[tuple[str, Latency]]:
+    return [(name, one) for name, one in reading.stages.items() if name not in reading.events]
+
+
+def _slowness(stage: tuple[str, Latency]) -> float:
+    """What sorts the slowest first, and those that nothing has passed through last."""
+    _, took = stage
+    return -took.p50 if took.count else 1.0
+
+
+def _before(reading: Reading) -> Iterator[Sequence[RenderableType]]:
+    for name, flow in reading.events.items():
+        yield "in", name, *_flow(flow)
+    if sum(reading.lag.values()):
+        yield "waiting", "", "", f"{sum(reading.lag.values()):,.0f}"
+
+
+def _after(reading: Reading) -> Iterator[Sequence[RenderableType]]:
+    from rich.text import Text
+
+    for name, flow in reading.actions.items():
+        yield "out", name, *_flow(flow)
+    yield "decided", "from receipt to action", "", "", *_latency(reading.decision)
+    for name, flow in reading.failures.items():
+        yield Text("failed", "yellow"), name, *_flow(flow)
+    yield Text("dead letters", "red" if reading.dead.total else "dim"), "", *_flow(reading.dead)
+    yield "in flight", "", "", f"{reading.in_flight:,.0f}"
 
 
 def line(reading: Reading) -> str:

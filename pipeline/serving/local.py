@@ -22,7 +22,8 @@ EMBEDDED = f"PENSTOCK_REDIS__{ON.upper()}"
 
 def settings() -> Settings:
     """The environment, over `.env`, over what a `penstock dev` of this folder left."""
-    return Settings({**read(ENVIRONMENT), **read(Path(".env")), **os.environ})
+    otherwise = "" if ENVIRONMENT.is_file() else "; or change to the folder where `penstock dev` runs"
+    return Settings({**read(ENVIRONMENT), **read(Path(".env")), **os.environ}, otherwise=otherwise)
 
 
 def read(path: Path) -> dict[str, str]:

@@ -40,6 +40,11 @@ def missing(graph: Graph, settings: Settings) -> list[str]:
     return list(problems)
 
 
+def unknown(settings: Settings) -> list[str]:
+    """Variables that nothing reads and that are nearly a setting, one line each."""
+    return [f"{name} is no setting: did you mean {meant}?" for name, meant in settings.misspelt.items()]
+
+
 def copied(settings: Settings, site: Site) -> None:
     """Try where dead letters are to be sent, if they are. Raises `ConfigError`."""
     _, to = places(settings)

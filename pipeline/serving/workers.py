@@ -100,7 +100,8 @@ class Workers:
             log.warning("ended at once: what was in flight comes again at the next start")
             self._signal(signal.SIGKILL)
             os._exit(1)
-        log.info("stopping %d workers (a second signal ends at once)", len(self.children))
+        count = len(self.children)
+        log.info("stopping %s (a second signal ends at once)", "the worker" if count == 1 else f"{count} workers")
         self._stopping.set()
         self._signal(signal.SIGTERM)
 

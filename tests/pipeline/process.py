@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -13,10 +15,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from unittest.mock import patch
 
+from penstock.pipeline.cli import main
 from tests.servers.port import free_port
 
-PATIENCE = 60.0
+PATIENCE = 120.0
+"""Seconds that only a failure takes, on a machine that is busy too."""
+
 COMMAND = [sys.executable, "-m", "penstock.pipeline.cli"]
 
 
@@ -42,6 +48,34 @@ def run(
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def ask(
+    *arguments: str, folder: Path, settings: Mapping[str, str] | None = None, given: str | bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """What `run` gives, without a process of its own: for commands that look something up and leave."""
+    given = given.encode() if isinstance(given, str) else given
+    read, out, err = (io.TextIOWrapper(io.BytesIO(some), encoding="utf-8") for some in (given, b"", b""))
+    modules, code = set(sys.modules), 0
+    with (
+        contextlib.chdir(folder),
+        patch.dict(os.environ, environment(**(settings or {})), clear=True),
+        patch.multiple(sys, argv=["penstock", *arguments], path=list(sys.path), stdin=read, stdout=out, stderr=err),
+    ):
+        try:
+            main()
+        except SystemExit as left:
+            code = left.code if isinstance(left.code, int) else int(left.code is not None)
+    for name in set(sys.modules) - modules:
+        # The user's own, of which the next test has others under the same name.
+        if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(folder):
+            del sys.modules[name]
+    said = []
+    for stream in (out, err):
+        stream.flush()
+        assert isinstance(stream.buffer, io.BytesIO)
+        said.append(stream.buffer.getvalue().decode())
+    return subprocess.CompletedProcess(list(arguments), code, *said)
 
 
 class Running:

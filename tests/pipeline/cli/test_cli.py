@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.process import http_app, run, topics_app
+from tests.pipeline.process import ask, http_app, run, topics_app
 
 COMMANDS = [
     ["new"],
@@ -32,7 +32,7 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_has_help_with_an_example(tmp_path: Path, command: list[str]) -> None:
-    done = run(*command, "--help", folder=tmp_path)
+    done = ask(*command, "--help", folder=tmp_path)
     assert done.returncode == 0
     assert "Example:" in done.stdout
     assert f"penstock {' '.join(command)}" in " ".join(done.stdout.split())
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said_without_a_traceback(tmp_path: Path, arguments: li
         "from penstock import Pipeline\nfrom penstock.connectors import Kafka\n"
         "one = Pipeline('one')\none.source(Kafka('in'), schema=str)\n"
     )
-    done = run(*arguments, folder=tmp_path)
+    done = ask(*arguments, folder=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -82,13 +82,31 @@ def test_run_names_every_missing_address_at_once(tmp_path: Path) -> None:
 
 def test_check_says_what_is_there_and_what_is_missing(tmp_path: Path) -> None:
     app = topics_app(tmp_path)
-    done = run("check", app, folder=tmp_path)
+    done = ask("check", app, folder=tmp_path)
     assert done.returncode == 0
     assert "orders is well declared" in done.stdout
     assert "reads    kafka:orders, mqtt:shops/{customer}/orders" in done.stdout
     assert "acts to  kafka:confirmed, mqtt:confirmed/{customer}" in done.stdout
     assert "missing  PENSTOCK_KAFKA is not set" in done.stdout
-    assert run("check", "--strict", app, folder=tmp_path).returncode == 2
+    assert ask("check", "--strict", app, folder=tmp_path).returncode == 2
+
+
+def test_a_misspelt_setting_is_told_of(tmp_path: Path) -> None:
+    app = topics_app(tmp_path)
+    settings = {"PENSTOCK_KAFAK": "localhost:9092", "PENSTOCK_DEAD_LIMITS": "7", "PENSTOCK_X": "?"}
+    told = ask("check", app, folder=tmp_path, settings=settings).stdout
+    assert (
+        "PENSTOCK_KAFKA is not set: the Kafka bootstrap servers, for example localhost:9092; is PENSTOCK_KAFAK" in told
+    )
+    assert "PENSTOCK_DEAD_LIMITS is no setting: did you mean PENSTOCK_DEAD_LIMIT?" in told
+    assert told.count("is no setting") == 2
+    told = ask("run", app, folder=tmp_path, settings=settings).stderr
+    assert "PENSTOCK_DEAD_LIMITS is no setting: did you mean PENSTOCK_DEAD_LIMIT?" in told
+
+
+def test_where_nothing_is_developed_another_folder_may_be_meant(tmp_path: Path) -> None:
+    told = ask("dead", "list", folder=tmp_path).stderr
+    assert told.endswith("redis://localhost:6379/0; or change to the folder where `penstock dev` runs\n")
 
 
 def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
@@ -100,6 +118,6 @@ def test_a_wrong_setting_is_one_line(tmp_path: Path) -> None:
 
 def test_graph_draws_a_tree_a_flowchart_and_the_code(tmp_path: Path) -> None:
     app = http_app(tmp_path)
-    assert "act       confirm() ⇒ reply" in run("graph", app, folder=tmp_path).stdout
-    assert run("graph", app, "--mermaid", folder=tmp_path).stdout.startswith("flowchart LR\n")
-    assert "def run(" in run("graph", app, "--code", folder=tmp_path).stdout
+    assert "act       confirm() ⇒ reply" in ask("graph", app, folder=tmp_path).stdout
+    assert ask("graph", app, "--mermaid", folder=tmp_path).stdout.startswith("flowchart LR\n")
+    assert "def run(" in ask("graph", app, "--code", folder=tmp_path).stdout

@@ -15,7 +15,7 @@ from penstock.connectors.store.redis import RedisStore
 from penstock.pipeline.dead.post import enter
 from penstock.pipeline.letters.letters import Letter, Letters
 from penstock.pipeline.serving.run import on_loop
-from tests.pipeline.process import http_app, run
+from tests.pipeline.process import ask, http_app
 from tests.servers import Redis
 
 
@@ -57,7 +57,7 @@ def settings() -> Iterator[dict[str, str]]:
 
 
 def test_causes_with_their_counts(tmp_path: Path, settings: dict[str, str]) -> None:
-    done = run("dead", "list", folder=tmp_path, settings=settings)
+    done = ask("dead", "list", folder=tmp_path, settings=settings)
     rows = [line.split()[:4] for line in done.stdout.splitlines()[1:]]
     assert rows == [
         ["6", "fraud", "decide", "ValueError"],
@@ -82,68 +82,67 @@ def test_causes_with_their_counts(tmp_path: Path, settings: dict[str, str]) -> N
     ],
 )
 def test_each_letter_by_filter(tmp_path: Path, settings: dict[str, str], options: list[str], ids: list[str]) -> None:
-    done = run("dead", "list", "--no-group", *options, folder=tmp_path, settings=settings)
+    done = ask("dead", "list", "--no-group", *options, folder=tmp_path, settings=settings)
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ids
 
 
 def test_one_letter_whole_and_its_payload_alone(tmp_path: Path, settings: dict[str, str]) -> None:
-    shown = run("dead", "show", "e7/decide", folder=tmp_path, settings=settings)
+    shown = ask("dead", "show", "e7/decide", folder=tmp_path, settings=settings)
     assert "where     /app.py:12" in shown.stdout
     assert "at        2023-11-14 22:13:27Z" in shown.stdout
-    assert run("dead", "show", "e7/decide", "--payload", folder=tmp_path, settings=settings).stdout == "é"
+    assert ask("dead", "show", "e7/decide", "--payload", folder=tmp_path, settings=settings).stdout == "é"
 
 
 def test_what_is_not_there(tmp_path: Path, settings: dict[str, str]) -> None:
-    assert run("dead", "show", "e99/decide", folder=tmp_path, settings=settings).returncode == 1
-    done = run("dead", "list", "-p", "fraudd", folder=tmp_path, settings=settings)
+    assert ask("dead", "show", "e99/decide", folder=tmp_path, settings=settings).returncode == 1
+    done = ask("dead", "list", "-p", "fraudd", folder=tmp_path, settings=settings)
     assert done.returncode == 2
     assert "never seen a pipeline 'fraudd'; it knows fraud, orders" in done.stderr
 
 
 def test_a_time_that_is_none(tmp_path: Path, settings: dict[str, str]) -> None:
-    done = run("dead", "list", "--since", "yesterday", folder=tmp_path, settings=settings)
+    done = ask("dead", "list", "--since", "yesterday", folder=tmp_path, settings=settings)
     assert (done.returncode, done.stderr.splitlines()) == (
         2,
         ["error: 'yesterday' is no time: write how long ago (10m, 2d) or when (2024-05-01T12:00Z)"],
     )
 
 
-@pytest.mark.slow
 def test_letters_out_and_back(tmp_path: Path, settings: dict[str, str]) -> None:
     """What was exported, dropped and imported again is what there was."""
     with Redis() as server:
         own = {"PENSTOCK_STORE": server.address}
-        told = run("dead", "export", folder=tmp_path, settings=settings)
+        told = ask("dead", "export", folder=tmp_path, settings=settings)
         assert (told.returncode, told.stderr) == (0, "8 letters written\n")
-        assert run("dead", "import", "-", folder=tmp_path, settings=own, given=told.stdout).stderr.startswith(
+        assert ask("dead", "import", "-", folder=tmp_path, settings=own, given=told.stdout).stderr.startswith(
             "8 letters"
         )
-        assert run("dead", "export", "all.ndjson", folder=tmp_path, settings=own).returncode == 0
+        assert ask("dead", "export", "all.ndjson", folder=tmp_path, settings=own).returncode == 0
         assert (tmp_path / "all.ndjson").read_text() == told.stdout
-        again = run("dead", "import", "all.ndjson", folder=tmp_path, settings=own)
+        again = ask("dead", "import", "all.ndjson", folder=tmp_path, settings=own)
         assert again.stderr == "0 letters written, 8 there already\n"
 
-        unsure = run("dead", "drop", "--stage", "decide", folder=tmp_path, settings=own)
+        unsure = ask("dead", "drop", "--stage", "decide", folder=tmp_path, settings=own)
         assert (unsure.returncode, "--yes" in unsure.stderr) == (2, True)
-        assert run("dead", "drop", "--yes", folder=tmp_path, settings=own).returncode == 2, "neither some nor all"
-        assert run("dead", "drop", "e9/decide", "--yes", folder=tmp_path, settings=own).returncode == 1
-        dropped = run("dead", "drop", "--key", "card-0", "-p", "fraud", "-y", folder=tmp_path, settings=own)
+        assert ask("dead", "drop", "--yes", folder=tmp_path, settings=own).returncode == 2, "neither some nor all"
+        assert ask("dead", "drop", "e9/decide", "--yes", folder=tmp_path, settings=own).returncode == 1
+        dropped = ask("dead", "drop", "--key", "card-0", "-p", "fraud", "-y", folder=tmp_path, settings=own)
         assert dropped.stderr == "3 letters dropped\n"
-        assert run("dead", "drop", "e1/decide", "e7/decide", "-y", folder=tmp_path, settings=own).returncode == 0
-        listed = run("dead", "list", "--no-group", folder=tmp_path, settings=own)
+        assert ask("dead", "drop", "e1/decide", "e7/decide", "-y", folder=tmp_path, settings=own).returncode == 0
+        listed = ask("dead", "list", "--no-group", folder=tmp_path, settings=own)
         assert [line.split()[0] for line in listed.stdout.splitlines()[1:]] == ["e3/decide", "e5/decide", "e9/in_euros"]
-        assert run("dead", "drop", "--all", "--yes", folder=tmp_path, settings=own).stderr == "3 letters dropped\n"
-        assert run("dead", "list", folder=tmp_path, settings=own).stderr == "there is no dead letter\n"
+        assert ask("dead", "drop", "--all", "--yes", folder=tmp_path, settings=own).stderr == "3 letters dropped\n"
+        assert ask("dead", "list", folder=tmp_path, settings=own).stderr == "there is no dead letter\n"
 
-        assert run("dead", "import", "all.ndjson", folder=tmp_path, settings=own).stderr.startswith("8 letters written")
-        back = run("dead", "export", folder=tmp_path, settings=own)
+        assert ask("dead", "import", "all.ndjson", folder=tmp_path, settings=own).stderr.startswith("8 letters written")
+        back = ask("dead", "export", folder=tmp_path, settings=own)
         assert sorted(back.stdout.splitlines()) == sorted(told.stdout.splitlines())
 
 
 def test_lines_that_are_no_letters(tmp_path: Path, settings: dict[str, str]) -> None:
     (tmp_path / "wrong.ndjson").write_text('{"pipeline": "fraud", "id": "1"}\n')
-    done = run("dead", "import", "wrong.ndjson", folder=tmp_path, settings=settings)
+    done = ask("dead", "import", "wrong.ndjson", folder=tmp_path, settings=settings)
     assert (done.returncode, "line 1 is no dead letter" in done.stderr) == (2, True)
 
 
@@ -159,7 +158,6 @@ def editor(folder: Path, program: str) -> dict[str, str]:
 ORDER = '{"id": "o1", "customer": "c1", "amount": "much"}'
 
 
-@pytest.mark.slow
 def test_an_edited_payload_is_checked_and_kept_beside_the_original(tmp_path: Path) -> None:
     app = http_app(tmp_path)
     with Redis() as server:
@@ -168,7 +166,7 @@ def test_an_edited_payload_is_checked_and_kept_beside_the_original(tmp_path: Pat
 
         def edited(program: str) -> tuple[int, str]:
             own = store | editor(tmp_path, program)
-            done = run("dead", "edit", app, "e1/priced", folder=tmp_path, settings=own)
+            done = ask("dead", "edit", app, "e1/priced", folder=tmp_path, settings=own)
             return done.returncode, done.stderr
 
         assert edited("pass") == (0, "nothing was changed\n")
@@ -180,30 +178,29 @@ def test_an_edited_payload_is_checked_and_kept_beside_the_original(tmp_path: Pat
         assert (code, "missing required field `customer`" in said) == (1, True)
         code, said = edited("raise SystemExit(3)")
         assert (code, "exit code 3: nothing was changed" in said) == (1, True)
-        assert json.loads(run("dead", "show", "e1/priced", "--payload", folder=tmp_path, settings=store).stdout) == (
+        assert json.loads(ask("dead", "show", "e1/priced", "--payload", folder=tmp_path, settings=store).stdout) == (
             json.loads(ORDER)
         )
 
         code, said = edited("text = text.replace('\"much\"', '12.5')")
         assert (code, f"now: penstock dead replay {app} e1/priced" in said) == (0, True)
-        shown = run("dead", "show", "e1/priced", "--payload", folder=tmp_path, settings=store).stdout
+        shown = ask("dead", "show", "e1/priced", "--payload", folder=tmp_path, settings=store).stdout
         assert json.loads(shown) == {"id": "o1", "customer": "c1", "amount": 12.5}
-        [line] = run("dead", "export", folder=tmp_path, settings=store).stdout.splitlines()
+        [line] = ask("dead", "export", folder=tmp_path, settings=store).stdout.splitlines()
         assert json.loads(line)["data"] == ORDER
 
         assert edited("text = text.replace('12.5', '13')")[0] == 0
-        [line] = run("dead", "export", folder=tmp_path, settings=store).stdout.splitlines()
+        [line] = ask("dead", "export", folder=tmp_path, settings=store).stdout.splitlines()
         assert json.loads(line)["data"] == ORDER, "however often it is edited"
 
 
 def test_an_editor_that_cannot_be_started(tmp_path: Path, settings: dict[str, str]) -> None:
     app = http_app(tmp_path)
     own = settings | {"EDITOR": "/nowhere/editor"}
-    done = run("dead", "edit", app, "e7/decide", folder=tmp_path, settings=own)
+    done = ask("dead", "edit", app, "e7/decide", folder=tmp_path, settings=own)
     assert (done.returncode, "EDITOR is '/nowhere/editor', which cannot be started" in done.stderr) == (2, True)
 
 
-@pytest.mark.slow
 def test_letters_whose_sender_was_informed_are_replayed_only_when_they_are_meant(tmp_path: Path) -> None:
     app = http_app(tmp_path)
     told = msgspec.structs.replace(letter(1, data=ORDER.replace('"much"', "1")), informed=True)
@@ -212,7 +209,7 @@ def test_letters_whose_sender_was_informed_are_replayed_only_when_they_are_meant
         on_loop(write(server.address, "orders", [told, letter(2, data=ORDER.replace('"much"', "2"))]))
 
         def replayed(*options: str) -> tuple[int, str]:
-            done = run("dead", "replay", app, *options, folder=tmp_path, settings=store)
+            done = ask("dead", "replay", app, *options, folder=tmp_path, settings=store)
             return done.returncode, done.stderr
 
         left_out = "1 letter left out: their senders were informed (--informed, or an id)\n"

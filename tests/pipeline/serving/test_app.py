@@ -98,15 +98,25 @@ def test_two_pipelines_of_one_name_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("import nothing_of_that_name\n", r"app8.py:1: ModuleNotFoundError: No module named"),
+        ("import nothing_of_that_name\n", r"app8.py:1: ModuleNotFoundError: No module named .*; is it installed for /"),
+        ("import beside8\nfrom . import other\n", r"No module named 'beside8': did you mean '.beside8'\?"),
+        (
+            "from penstock.connectors import Kakfa\n",
+            r"app8.py:1: ImportError: cannot import .*: did you mean 'Kafka'\?",
+        ),
+        ("import penstock\npenstock.Pipelin\n", r"app8.py:2: AttributeError: .*: did you mean 'Pipeline'\?"),
+        ("def price(): ...\npirce()\n", r"app8.py:2: NameError: .*: did you mean 'price'\?"),
+        ("this_is_like_nothing\n", r"app8.py:1: NameError: name 'this_is_like_nothing' is not defined$"),
         ("\nthis is no Python\n", r"app8.py:2: SyntaxError"),
         ("def f():\n    return 1 / 0\nf()\n", r"app8.py:2: ZeroDivisionError"),
         ("x = 1\n", r"app8.py has no Pipeline"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    written(tmp_path, "in8/beside8.py", "")
+    app = str(written(tmp_path, "in8/app8.py", text))
     with pytest.raises(ConfigError, match=said) as caught:
-        load(str(written(tmp_path, "app8.py", text)))
+        load(app)
     assert "\n" not in str(caught.value)
 
 
@@ -121,6 +131,16 @@ def test_what_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, app:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match=r"there is no (file|module)"):
         load(app)
+
+
+def test_where_it_may_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written(tmp_path, "shop11/__init__.py", "")
+    written(tmp_path, "shop11/app.py", PIPELINE.replace("NAME", "one"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=rf"there is no file app.py in {tmp_path}: did you mean shop11/app.py\?"):
+        load("app.py")
+    with pytest.raises(ConfigError, match=r"shop11 is a package: write shop11\.app, or"):
+        load("shop11")
 
 
 def test_a_script_runs_as_a_program_of_its_package(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from io import StringIO
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Histogram
+from rich.console import Console
 
 from penstock.pipeline.serving.live import line, span, table
 from penstock.pipeline.serving.meter import NONE, Flow, Latency, Reading, buckets, latency, quantile
@@ -61,17 +65,37 @@ def test_one_line_for_logs() -> None:
     )
 
 
-def test_the_table_names_stages_sinks_and_problems() -> None:
-    from io import StringIO
-
-    from rich.console import Console
-
+def shown(reading: Reading, width: int = 100, lines: int = 50) -> str:
     out = StringIO()
-    Console(file=out, width=100).print(table(reading(problems=("store: gone",)), up=75.0))
-    shown = out.getvalue()
-    assert "fraud  store: gone  up 1:15" in shown
+    Console(file=out, width=width).print(table(reading, 75.0, width, lines))
+    return out.getvalue()
+
+
+def test_the_table_names_stages_sinks_and_problems() -> None:
+    found = shown(reading(problems=("store: gone",)))
+    assert "fraud  store: gone  up 1:15" in found
     for text in ("decide", "kafka:decisions", "is_alarming", "waiting", "dead letters", "1 ms"):
-        assert text in shown
+        assert text in found
+
+
+@pytest.mark.parametrize("lines", range(10, 16))
+def test_the_table_fits_a_window_and_keeps_what_is_slow(lines: int) -> None:
+    stages = {
+        "quick": Latency(9, 1e-6, 1e-6),
+        "slow": Latency(9, 0.1, 0.2),
+        "unused": NONE,
+        "middling": Latency(9, 0.01, 0.02),
+    }
+    found = shown(replace(reading(dead=2), stages=stages), width=80, lines=lines)
+    assert len(found.splitlines()) <= lines
+    assert max(map(len, found.splitlines())) <= 80
+    for text in ("in flight", "dead letters", "20 ms"):
+        assert text in found
+    # Everything takes 14 lines: 9 that are always there, four stages and a filter.
+    order = ["slow", "middling", "quick", "unused", "is_alarming"]
+    kept = 5 if lines >= 14 else lines - 10
+    assert [name for name in order if f" {name} " in found] == order[:kept]
+    assert ("in a taller window" in found) == (lines < 14)
 
 
 def test_lengths_of_time() -> None:

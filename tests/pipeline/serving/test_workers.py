@@ -93,10 +93,11 @@ def test_a_signal_drains_them_and_a_second_one_ends_them(tmp_path: Path, redis_a
 
 
 def test_a_wrong_setting_ends_all_of_them(tmp_path: Path, redis_address: str) -> None:
-    settings = {**two(redis_address), "PENSTOCK_HTTP_LISTEN": "nowhere"}
+    settings = {**two(redis_address), "PENSTOCK_WORKERS": "1", "PENSTOCK_HTTP_LISTEN": "nowhere"}
     done = run("run", http_app(tmp_path), folder=tmp_path, settings=settings)
     assert done.returncode == 2
     assert "PENSTOCK_HTTP_LISTEN is 'nowhere'" in done.stderr
+    assert "several workers" not in done.stderr
 
 
 def same(text: str) -> str:
