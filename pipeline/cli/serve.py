@@ -114,4 +114,4 @@ def dev(
     """
     from penstock.pipeline.serving.dev import develop
 
-    develop(apps, log=log, table=table)
+    develop(apps, style=log, table=table)

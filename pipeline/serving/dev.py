@@ -91,12 +91,12 @@ class Bench:
         return server
 
 
-def develop(apps: Sequence[str], *, log: Style, table: bool) -> None:
+def develop(apps: Sequence[str], *, style: Style, table: bool) -> None:
     """Run these apps until a signal, embedding what has no address."""
     from rich.console import Console
 
-    console = Console() if sys.stdout.isatty() and table and log == "human" else None
-    set_up(log, console=console, terse=True)
+    console = Console() if sys.stdout.isatty() and table and style == "human" else None
+    set_up(style, console=console, terse=True)
     graphs = build(apps)
     with Bench(graphs) as bench:
         for line in unknown(bench.given):

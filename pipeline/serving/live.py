@@ -106,7 +106,7 @@ def table(reading: Reading, up: float, width: int, lines: int) -> RenderableType
         slowest = {name for name, _ in sorted(_stages(reading), key=_slowness)[:spare]}
         left_out = kept + len(reading.filtered) - len(filters) - len(slowest)
         stages = [row for row in stages if row[1] in slowest]
-        filters.append(("", f"{left_out} in a taller window"))
+        filters.append(("", f"{left_out} in a taller window", "", ""))
     for row in (*before, *stages, *filters, *after):
         shown.add_row(*row)
     return shown
