@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -17,11 +16,9 @@ from penstock.connectors.duration import seconds
 from penstock.errors import ConfigError, PenstockError
 from penstock.pipeline.dead.reading import BYTES, Reading
 from penstock.pipeline.letters.letters import Letter, Letters
+from penstock.pipeline.letters.register import enter, pipelines
 from penstock.pipeline.serving.local import Local
 from penstock.pipeline.serving.progress import Bar
-
-PIPELINES = "penstock:pipelines"
-"""A hash of the store: every pipeline (with its namespace) that ever ran on it, and when it last began."""
 
 AT_ONCE = 100
 """Letters written together."""
@@ -81,17 +78,6 @@ def moment(text: str, now: float) -> float:
     except ValueError:
         raise ConfigError(f"{text!r} is no time: write how long ago (10m, 2d) or when (2024-05-01T12:00Z)") from None
     return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).timestamp()
-
-
-async def enter(store: Store, pipeline: str) -> None:
-    """Note in the store that this pipeline runs on it, so that its letters can be found without its code."""
-    await store.write_hash(PIPELINES, {pipeline: str(int(time.time()))})
-
-
-async def pipelines(store: Store) -> list[str]:
-    """The pipelines that ever ran on a store."""
-    [found] = await store.read_maps([PIPELINES])
-    return sorted(name.decode() for name in found or {})
 
 
 @asynccontextmanager

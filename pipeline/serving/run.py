@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 
 from penstock.connectors import Batch, Endpoint, Settings, Site
 from penstock.errors import PenstockError, Unavailable
-from penstock.pipeline.dead.post import enter
 from penstock.pipeline.engine.confinement import Confinement
 from penstock.pipeline.engine.engine import Engine
 from penstock.pipeline.engine.predictors import Predictors
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.letters.register import enter
 from penstock.pipeline.serving.admin import Admin, View
 from penstock.pipeline.serving.exposition import page
 

@@ -12,8 +12,8 @@ import pytest
 
 from penstock.connectors import Settings, Site
 from penstock.connectors.store.redis import RedisStore
-from penstock.pipeline.dead.post import enter
 from penstock.pipeline.letters.letters import Letter, Letters
+from penstock.pipeline.letters.register import enter
 from penstock.pipeline.serving.run import on_loop
 from tests.pipeline.process import ask, http_app
 from tests.servers import Redis

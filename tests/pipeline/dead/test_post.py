@@ -15,6 +15,7 @@ from penstock.pipeline.dead.post import Filter
 from penstock.pipeline.dead.reading import MOST, Reading
 from penstock.pipeline.files import whole
 from penstock.pipeline.letters.letters import Letter, Letters, line
+from penstock.pipeline.letters.register import enter
 from tests.pipeline.cli.test_dead import letter
 
 
@@ -22,7 +23,7 @@ async def filled(*pipelines: str, count: int, data: str = "{}") -> MemoryStore:
     """A store with so many letters of each of these pipelines."""
     store = MemoryStore()
     for name in pipelines:
-        await post.enter(store, name)
+        await enter(store, name)
         for number in range(count):
             await Letters(store, name).write(letter(number, data=data))
     return store
@@ -69,7 +70,7 @@ async def test_what_came_after_the_question_is_not_dropped() -> None:
     store = await filled("fraud", "orders", count=700)
     asked = {page.pipeline: page.place async for page in await post.pages(store, "", Filter(key="card-1"))}
     await Letters(store, "fraud").write(letter(701))
-    await post.enter(store, "third")
+    await enter(store, "third")
     await Letters(store, "third").write(letter(1))
     assert await post.drop(store, "", Filter(key="card-1"), asked) == 700
     assert (await ids(store, "fraud"))[-2:] == ["e698", "e701"]
