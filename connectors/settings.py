@@ -95,6 +95,8 @@ class KafkaSettings(_Connection):
     - `protocol`: `classic`, or `consumer` where brokers have it (Kafka 4) and the client is confluent-kafka; members
       are then always dynamic, and `session_timeout` is the brokers'.
     - `transaction_interval`: how often transactional sinks commit, and so how long their actions are withheld.
+    - `transaction_timeout`: after how long brokers end a transaction whose process is silent. As long wait the readers
+      of what it wrote to, and whoever has its partitions next, unless it is started again under its name.
     - `metadata_interval`: how often new partitions are looked for.
     - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
       need their own package with kafka-python.
@@ -114,6 +116,7 @@ class KafkaSettings(_Connection):
     membership: Literal["static", "dynamic"] = "static"
     protocol: Literal["classic", "consumer"] = "classic"
     transaction_interval: Length = 0.5
+    transaction_timeout: Length = 60.0
     metadata_interval: Length = 30.0
     linger: Length = 0.002
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"

@@ -119,7 +119,8 @@ class Progress:
     - `next`: the offset of the first record that is not finished, or the one after the last; None before the first.
     - `end`: the offset after the last record.
     - `committed`: the last commit, as the broker has confirmed it.
-    - `void`: the partition has left, and what is decided for its records comes too late for a transaction.
+    - `void`: the partition has left or begins again, and what is decided for its records comes too late for a
+      transaction.
     - `member`: the source that reads the partition.
     """
 
@@ -197,6 +198,11 @@ class Progress:
         self.fence()
         self.batches.clear()
         self.next, self.end = None, 0
+
+    def renounce(self) -> None:
+        """Forget it for good: what is still decided for its records is nobody's."""
+        self.forget()
+        self.void = True
 
     def running(self) -> int:
         """How many records were started and are not finished."""

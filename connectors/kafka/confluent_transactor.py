@@ -13,7 +13,7 @@ from penstock.connectors.kafka.client import CONNECT, Broken, legal
 from penstock.connectors.kafka.confluent_client import connection, final_errors, oversized
 from penstock.connectors.kafka.oversized import BatchSize
 from penstock.connectors.kafka.record import headers, stamp
-from penstock.connectors.kafka.transactions import LASTING, Offsets, Refused
+from penstock.connectors.kafka.transactions import Offsets, Refused
 from penstock.errors import ConfigError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class ConfluentTransactor:
         self.client_id = client_id
         self.name = name
         self.size = size
+        self.lasting = settings.transaction_timeout
         self._producer: ck.Producer | None = None
         self._failed: list[tuple[Message, ck.KafkaError]] = []
         self._refused = ""
@@ -52,7 +53,7 @@ class ConfluentTransactor:
                 **connection(self.settings),
                 "client.id": self.client_id,
                 "transactional.id": self.name,
-                "transaction.timeout.ms": round(LASTING * 1000),
+                "transaction.timeout.ms": round(self.lasting * 1000),
                 "compression.type": self.settings.compression,
                 "linger.ms": self.settings.linger * 1000,
                 "batch.size": self.size.bytes,
@@ -82,7 +83,6 @@ class ConfluentTransactor:
             raise Broken(str(error.__cause__ or error.__context__ or error)) from None
 
     def _transact(self, messages: Sequence[Message], alone: Collection[str], offsets: Sequence[Offsets]) -> None:
-        import confluent_kafka as ck
 
         producer = self._producer
         if producer is None:
@@ -98,14 +98,21 @@ class ConfluentTransactor:
                 self._flush(producer)
         self._flush(producer)
         for each in offsets:
-            places = [ck.TopicPartition(each.topic, number, *commit) for number, commit in each.commits.items()]
-            group = each.group()
-            send = partial(producer.send_offsets_to_transaction, places, group)
-            self._patiently(lambda left, send=send: send(left), LASTING / 4)  # type: ignore[misc]
-        self._patiently(lambda left: producer.commit_transaction(left), LASTING / 4)
+            self._offsets(producer, each)
+        self._commit(producer)
+
+    def _offsets(self, producer: ck.Producer, offsets: Offsets) -> None:
+        import confluent_kafka as ck
+
+        places = [ck.TopicPartition(offsets.topic, number, *commit) for number, commit in offsets.commits.items()]
+        group = offsets.group()
+        self._patiently(lambda left: producer.send_offsets_to_transaction(places, group, left), self.lasting / 4)
+
+    def _commit(self, producer: ck.Producer) -> None:
+        self._patiently(lambda left: producer.commit_transaction(left), self.lasting / 4)
 
     def _flush(self, producer: ck.Producer) -> None:
-        deadline = time.monotonic() + LASTING / 2
+        deadline = time.monotonic() + self.lasting / 2
         while producer.flush(LOOK):
             if self._failed:
                 # The transaction is lost; what is not on its way would wait for it for ever.

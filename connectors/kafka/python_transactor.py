@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.connectors.event import Message
@@ -11,7 +11,7 @@ from penstock.connectors.kafka.client import CONNECT, Broken
 from penstock.connectors.kafka.python_client import connected, leave, library, refusal
 from penstock.connectors.kafka.python_producer import meaning
 from penstock.connectors.kafka.record import headers, stamp
-from penstock.connectors.kafka.transactions import LASTING, Offsets, Refused
+from penstock.connectors.kafka.transactions import Offsets, Refused
 from penstock.errors import Undeliverable
 
 if TYPE_CHECKING:
@@ -25,17 +25,18 @@ class PythonTransactor:
         self.settings = settings
         self.client_id = client_id
         self.name = name
+        self.lasting = settings.transaction_timeout
         self._producer: Any = None
 
     def open(self) -> None:
         options = {
             "transactional_id": self.name,
-            "transaction_timeout_ms": round(LASTING * 1000),
+            "transaction_timeout_ms": round(self.lasting * 1000),
             "compression_type": None if self.settings.compression == "none" else self.settings.compression,
             "linger_ms": round(self.settings.linger * 1000),
             "batch_size": 262_144,
-            "delivery_timeout_ms": round(LASTING * 500),
-            "request_timeout_ms": round(LASTING * 250),
+            "delivery_timeout_ms": round(self.lasting * 500),
+            "request_timeout_ms": round(self.lasting * 250),
             "max_block_ms": round(CONNECT * 1000),
         }
         errors = library("kafka.errors")
@@ -60,17 +61,32 @@ class PythonTransactor:
             if message.id in alone:
                 self._flush(sent)
         self._flush(sent)
-        place, made = library("kafka").TopicPartition, library("kafka").OffsetAndMetadata
         for each in offsets:
-            places = {
-                place(each.topic, number): made(offset, text, -1) for number, (offset, text) in each.commits.items()
-            }
-            producer.send_offsets_to_transaction(places, each.group())
-        producer.commit_transaction()
+            self._offsets(producer, each)
+        self._commit(producer)
+
+    def _offsets(self, producer: Any, offsets: Offsets) -> None:
+        place, made = library("kafka").TopicPartition, library("kafka").OffsetAndMetadata
+        places = {
+            place(offsets.topic, number): made(offset, text, -1) for number, (offset, text) in offsets.commits.items()
+        }
+        group = offsets.group()
+        self._answered(producer, lambda manager: manager.send_offsets_to_transaction(places, group))
+
+    def _commit(self, producer: Any) -> None:
+        self._answered(producer, lambda manager: manager.begin_commit())
+
+    def _answered(self, producer: Any, ask: Callable[[Any], Any]) -> None:
+        """Ask, and wait for the answer no longer than the broker keeps the transaction: the client's own calls wait
+        for ever. Raises `Broken` where it does not come."""
+        result = ask(producer._transaction_manager)
+        producer._sender.wakeup()
+        if not result.wait(round(self.lasting * 1000)):
+            raise Broken("the broker does not answer, and ends the transaction by itself")
 
     def _flush(self, sent: list[tuple[Message, Any]]) -> None:
         # Not the client's own `flush`, which raises where it has split a batch.
-        deadline = time.monotonic() + LASTING / 2
+        deadline = time.monotonic() + self.lasting / 2
         failed: list[tuple[Message, Exception]] = []
         for message, future in sent:
             try:

@@ -134,8 +134,7 @@ class KafkaSource:
     def rewind(self, why: str = "the store may have lost something") -> None:
         """Begin again at the commits, or at the watermarks where they are older. Nothing of before is committed."""
         for progress in tuple(self._owned.values()):
-            progress.forget()
-            progress.void = True
+            progress.renounce()
         if self._poller is not None:
             self._poller.restart(why)
 

@@ -34,9 +34,6 @@ MANY = 8_000
 REFUSED = 10_000
 """Actions that no broker takes, remembered at most."""
 
-LASTING = 60.0
-"""Seconds after which brokers end a transaction whose producer is silent."""
-
 SILENCE = 3.0
 """Seconds that a transaction takes from which on there is a problem."""
 
@@ -183,6 +180,11 @@ class Transactions:
             member.committer.release(commits.get(member, {}) if error is None else {}, error)
             if error is not None:
                 member.rewind("a transaction failed: going back to the last commit")
+        if error is not None:
+            # Of partitions that are on their way to others as well, whose last commit waits for what now settles.
+            for message, _ in taken:
+                if (progress := _progress(message)) is not None:
+                    progress.renounce()
         outlets: dict[Outlet, None] = {}
         for message, outlet in taken:
             outlets[outlet] = None
@@ -203,7 +205,7 @@ class Transactions:
                 "a transaction of %d actions was given up, and its records come again: %s", len(messages), error
             )
             # Taking the name back would fence the other, which would take it back.
-            self._fenced = "fenced" in f"{type(error).__name__} {error}".lower()
+            self._fenced = _fenced(error)
             if isinstance(error, Refused):
                 self._remember(error)
             await self._recover()
@@ -263,6 +265,21 @@ class Transactions:
             except TimeoutError:
                 log.warning("kafka: a transaction was left open: its records come again")
         self._thread.end()
+
+
+def _fenced(error: Exception) -> bool:
+    """Whether another producer has the name. A member whose name in the group is another's keeps that of its producer:
+    its next transaction ends the one that it has left open, for which readers would wait.
+
+    >>> _fenced(Exception("KafkaError{code=_FENCED,val=-144}")), _fenced(Exception("[Error 90] ProducerFencedError"))
+    (True, True)
+    >>> _fenced(Exception("KafkaError{code=FENCED_INSTANCE_ID,val=82,str='Static consumer fenced by other'}"))
+    False
+    >>> _fenced(Exception("[Error 82] FencedInstanceIdError"))
+    False
+    """
+    said = f"{type(error).__name__} {error}".lower().replace("_", "")
+    return "fenced" in said and "fencedinstanceid" not in said
 
 
 def _progress(message: Message) -> Progress | None:

@@ -1,25 +1,26 @@
-"""Transactional sinks keep the contracts, through both clients, and their readers see each action once."""
+"""Transactional sinks keep the contracts, through both clients."""
 
 from __future__ import annotations
 
-import asyncio
-import os
 import random
-import signal
-import subprocess
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 
 import confluent_kafka as ck
 import pytest
+from kafka.consumer.fetcher import ConsumerRecord
 
-from penstock.connectors import Kafka, Message
-from penstock.errors import Undeliverable
+from penstock.connectors import Kafka, Message, Partition
+from penstock.connectors.kafka.batch import Progress
+from penstock.connectors.kafka.client import Broken, Consumer, Listener, Outlet
+from penstock.connectors.kafka.python_batch import PythonBatch
+from penstock.connectors.kafka.source import KafkaSource
+from penstock.connectors.kafka.transactions import Offsets, Transactions
+from penstock.errors import PenstockError, Undeliverable
 from tests.connectors.contract import PATIENCE, KeyedSinkContract, Ledger, Record, SinkOutageContract, until
 from tests.connectors.kafka.rig import KafkaRig, OutageKafkaRig, in_thread
-from tests.connectors.kafka.transacting_worker import LARGE, engine
+from tests.connectors.kafka.transacting_worker import LARGE, engine, transactions
 from tests.connectors.sink_contract import message
 from tests.servers import Kafka as Server
 
@@ -120,7 +121,7 @@ async def test_a_process_that_has_lost_its_name_goes_on_under_another(rig: Kafka
     await sink.open(ledger.settled)
     sink.send([message(rig.to, 0)])
     await sink.flush()
-    found = next(value for name, value in site._shared.items() if name.startswith("kafka-transactions"))
+    found = transactions(site)
     before = found._transactor.name
     await in_thread(lambda: fence(rig.address, before))
     sink.send([message(rig.to, 1)])
@@ -144,7 +145,7 @@ async def test_records_of_a_failed_transaction_come_again(kafka_address: str, cl
     site = inbound.site()
     running = engine(inbound.to, outbound.to, site)
     await running.start()
-    found = next(value for name, value in site._shared.items() if name.startswith("kafka-transactions"))
+    found = transactions(site)
     sent: list[int] = []
 
     def arrived(count: int) -> bool:
@@ -169,45 +170,41 @@ def fence(address: str, name: str) -> None:
     ck.Producer({"bootstrap.servers": address, "transactional.id": name}).init_transactions(PATIENCE)
 
 
-async def test_each_action_is_seen_once_whatever_is_killed(kafka_address: str, client: str) -> None:
-    """Two workers, of which one or the other is killed with -9 at moments of its own, nine times."""
-    inbound = KafkaRig(kafka_address, client, partitions=4)
-    outbound = KafkaRig(kafka_address, client, partitions=2)
-    count, chance = 3000, random.Random(client)
-    variables = {**os.environ, **inbound.variables, **QUICK, "PENSTOCK_KAFKA_SESSION_TIMEOUT": "6s"}
-    command = [sys.executable, "-m", "tests.connectors.kafka.transacting_worker", inbound.to, outbound.to]
-    seen: list[Record] = []
+class Failing:
+    """A producer whose transactions all fail."""
 
-    def start() -> subprocess.Popen[bytes]:
-        return subprocess.Popen(command, env=variables)
+    def open(self) -> None:
+        """There is no broker."""
 
-    async def reading() -> None:
-        while len(seen) < 2 * count:
-            seen[:] = await outbound.received(len(seen) + 1)
+    def transact(self, messages: Sequence[Message], alone: Collection[str], offsets: Sequence[Offsets]) -> None:
+        raise Broken("the generation is another by now")
 
-    def progressed(goal: int) -> bool:
-        return len(seen) >= goal
+    def close(self) -> None:
+        """Nothing is open."""
 
-    workers = [start(), start()]
-    try:
-        reader = asyncio.ensure_future(reading())
-        for death in range(9):
-            some = range(death * count // 9, (death + 1) * count // 9)
-            await inbound.produce([Record(b'{"n": %d}' % n, b"%d" % (n % 50), partition=n % 4) for n in some])
-            goal = min(len(seen) + chance.randrange(1, 400), some.stop)
-            await until(partial(progressed, goal))
-            await asyncio.sleep(chance.random() / 5)
-            victim = workers[death % 2]
-            os.kill(victim.pid, signal.SIGKILL)
-            await in_thread(victim.wait)
-            workers[death % 2] = start()
-        async with asyncio.timeout(2 * PATIENCE):
-            await reader
-    finally:
-        for worker in workers:
-            worker.kill()
-            worker.wait()
-    values = Counter(record.value for record in seen)
-    assert set(values) == {b'"%s %d"' % (act, n) for act in (b"one", b"two") for n in range(count)}
-    assert max(values.values()) == 1
-    await outbound.close()
+
+def never(_: Listener) -> Consumer:
+    raise AssertionError("the source is not opened")
+
+
+async def test_a_partition_that_leaves_while_its_transaction_fails_is_not_committed() -> None:
+    """What settles then is not finished, and the last commit before it leaves must not say so."""
+    progress = Progress(Partition("t"), KafkaSource("kafka:t", never, interval=1.0, drain=1.0))
+    records = [ConsumerRecord("t", 0, 1, offset, -1, 0, None, b"{}", [], None, 0, 0, 0) for offset in range(3)]
+    batch = PythonBatch(Partition("t"), records, [b"{}"] * 3, [None] * 3, None, 0.0, end=3)
+    progress.add(batch)
+    settled: list[Message] = []
+
+    def report(delivered: Sequence[Message], failed: Sequence[tuple[Message, PenstockError]]) -> None:
+        for each in delivered:
+            batch.settle(each.index)
+        settled.extend(delivered)
+
+    transactions = Transactions(lambda anew: Failing(), 0.01)
+    await transactions.open()
+    transactions.send(
+        [Message("out", b"1", id=f"{index}", batch=batch, index=index) for index in range(3)], Outlet(report)
+    )
+    await until(lambda: len(settled) == 3)
+    assert progress.due() is None
+    await transactions.close()

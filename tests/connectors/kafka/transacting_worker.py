@@ -1,11 +1,17 @@
-"""A worker that is killed: `python -m tests.connectors.kafka.transacting_worker FROM TO` acts twice on each event."""
+"""A worker to be killed and frozen: `python -m tests.connectors.kafka.transacting_worker FROM TO [STEP]`.
+
+Before its first transaction comes to STEP, it freezes as `kill -STOP` has it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import signal
 import sys
+from typing import Any
 
 import msgspec
 
@@ -44,12 +50,33 @@ def engine(source: str, sink: str, site: Site) -> Engine:
     return Engine(pipeline.build(), site, MemoryStore())
 
 
-async def work(source: str, sink: str) -> None:
-    made = engine(source, sink, Site(Settings(), pipeline=f"transacting-{source}"))
+def freeze(transactor: Any, step: str) -> None:
+    """Have the process freeze before the next time that a transaction comes to a step."""
+    method = getattr(transactor, step)
+
+    def frozen(*arguments: Any) -> None:
+        setattr(transactor, step, method)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        method(*arguments)
+
+    setattr(transactor, step, frozen)
+
+
+async def work(source: str, sink: str, step: str = "") -> None:
+    site = Site(Settings(), pipeline=f"transacting-{source}")
+    made = engine(source, sink, site)
     await made.start()
+    if step:
+        freeze(transactions(site)._transactor, step)
     await made.run()
 
 
+def transactions(site: Site) -> Any:
+    """What the sinks of a process share."""
+    return next(value for name, value in site._shared.items() if name.startswith("kafka-transactions"))
+
+
 if __name__ == "__main__":
-    logging.basicConfig(format="%(asctime)s %(process)d %(message)s")
-    asyncio.run(work(sys.argv[1], sys.argv[2]))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(message)s")
+    logging.getLogger("kafka").setLevel(logging.WARNING)
+    asyncio.run(work(*sys.argv[1:]))
