@@ -53,7 +53,8 @@ class Record:
 
 def kcat_consume(address: str, topic: str) -> list[Record]:
     """All that a topic holds; nothing where there is no such topic."""
-    options = ["-C", "-b", address, "-t", topic, "-o", "beginning", "-e", "-q", "-J"]
+    # It ends when an answer brings nothing: where somebody writes all the time, an answer that waits always has some.
+    options = ["-C", "-b", address, "-t", topic, "-o", "beginning", "-e", "-q", "-J", "-X", "fetch.wait.max.ms=10"]
     output = _run([program("kcat", package="kcat"), *options], b"", allowed="Unknown topic or partition")
     found = []
     for line in output.splitlines():

@@ -82,7 +82,11 @@ class Trial:
         )
 
     def finish(
-        self, *, ordered: Sequence[str] = ("kafka", "again", "redis", "http", "mqtt"), patience: float = 60.0
+        self,
+        *,
+        ordered: Sequence[str] = ("kafka", "again", "redis", "http", "mqtt"),
+        patience: float = 60.0,
+        forgot: bool = False,
     ) -> int:
         """Stop sending, wait for the rest, and check everything; how many actions were repeated."""
         for sender in self.senders:
@@ -93,7 +97,7 @@ class Trial:
             lambda: f"missing {self.missing()} of {len(sent)}: {self.ledger.what}\n{self.program.tail()}",
             patience=patience,
         )
-        repeated = self.ledger.check(sent, ordered=ordered)
+        repeated = self.ledger.check(sent, ordered=ordered, forgot=forgot)
         self.program.ready()
         assert self.program.metrics()["dead_letters"] == 0, self.program.tail()
         assert self.program.stop() == 0, self.program.tail()
