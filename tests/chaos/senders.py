@@ -13,8 +13,10 @@ from urllib.parse import urlsplit
 from zlib import crc32
 
 import msgspec
+import paho.mqtt.client as paho
 import redis
 from confluent_kafka import Producer
+from paho.mqtt.enums import CallbackAPIVersion
 
 from tests.application.foreign import mosquitto_pub
 from tests.chaos.tally import Step
@@ -96,13 +98,17 @@ class ThroughKafka(Sender):
         first = self._next % self.partitions * OWN
         return [first + at % OWN for at in range(self.size)]
 
+    def encode(self, step: Step) -> bytes:
+        """An event as it is sent."""
+        return msgspec.json.encode(step)
+
     def wave(self, steps: Sequence[Step]) -> None:
         self.client.list_topics(self.topic, timeout=60)  # a partition that was added is found at once
         failures: list[object] = []
         for step in steps:
             self.client.produce(
                 self.topic,
-                msgspec.json.encode(step),
+                self.encode(step),
                 step.key,
                 self._next % self.partitions,
                 on_delivery=lambda error, _: failures.append(error) if error is not None else None,
@@ -123,6 +129,41 @@ class ThroughMqtt(Sender):
     def wave(self, steps: Sequence[Step]) -> None:
         payload = b"".join(msgspec.json.encode(step) + b"\n" for step in steps)
         insist(lambda: mosquitto_pub(self.address, self.topic, payload, lines=True), AssertionError)
+
+
+class ThroughMqtt5(Sender):
+    """A client that reads what the broker answers: what nobody has subscribed to was taken by nobody."""
+
+    door = "mqtt"
+
+    def __init__(self, address: str, topic: str) -> None:
+        super().__init__()
+        self.at, self.topic = urlsplit(address), topic
+
+    def wave(self, steps: Sequence[Step]) -> None:
+        left = {step.id: step for step in steps}
+        insist(lambda: self._publish(left), OSError, Busy)
+
+    def _publish(self, left: dict[str, Step]) -> None:
+        """Publish these, and take out those that somebody has subscribed to. Raises `Busy` for the others."""
+        client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        sent: dict[int, str] = {}
+
+        def answered(_: Any, __: Any, mid: int, reason: Any, ___: Any) -> None:
+            if reason.value == 0:
+                left.pop(sent.pop(mid))
+            else:
+                sent.pop(mid)
+
+        client.on_publish = answered
+        client.connect(str(self.at.hostname), self.at.port or 1883)
+        for step in list(left.values()):
+            sent[client.publish(self.topic, msgspec.json.encode(step), 1).mid] = step.id
+        while sent and client.loop(1.0) == paho.MQTT_ERR_SUCCESS:
+            pass
+        client.disconnect()
+        if left:
+            raise Busy(f"{len(left)} were not taken")
 
 
 class ThroughRedis(Sender):

@@ -50,7 +50,9 @@ def counted(step: Step, count: int) -> Counted:
 
 
 def sales(step: Step) -> Iterator[Sale]:
-    """Two parts, in two shops."""
+    """Two parts, in two shops. Raises ValueError for one that there is not."""
+    if step.shop < 0:
+        raise ValueError(f"there is no shop {step.shop}")
     yield Sale(f"{step.id}.0", step.shop)
     yield Sale(f"{step.id}.1", step.shop + 1)
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
 import redis
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
-from confluent_kafka.cimpl import NewPartitions
+from confluent_kafka.cimpl import NewPartitions, NewTopic
 
-from tests.application.foreign import make_topic
 from tests.application.process import Process, until
 from tests.chaos.conftest import TALLY
-from tests.chaos.senders import PARTITIONS, ThroughKafka
+from tests.chaos.senders import PARTITIONS, ThroughKafka, ThroughMqtt5
 from tests.chaos.trial import Trial
 from tests.servers import Kafka, Mosquitto, Redis
 from tests.servers.port import HOST
@@ -34,7 +34,13 @@ FROZEN = 10.0
 @pytest.fixture(scope="module")
 def broker() -> Iterator[Kafka]:
     """A Kafka that these tests alone use. One that was stopped is to be believed gone soon."""
-    with Kafka({"broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "500"}) as server:
+    settings = {
+        "broker.session.timeout.ms": "2000",
+        "broker.heartbeat.interval.ms": "500",
+        # Whoever asks first for a topic that was deleted makes it.
+        "num.partitions": str(PARTITIONS),
+    }
+    with Kafka(settings) as server:
         yield server
 
 
@@ -130,6 +136,22 @@ def test_mosquitto_is_restarted(program: Process, topics: str, own_mosquitto: Mo
         tried.finish()
 
 
+def test_mosquitto_is_restarted_and_forgets_who_shares(
+    program: Process, topics: str, own_mosquitto: Mosquitto, seed: int
+) -> None:
+    """It keeps the sessions of two workers with what waits there, and forgets that they share a subscription: what is
+    published before they have told it again has no subscriber, and the publisher is told so."""
+    program.variables |= {"PENSTOCK_MQTT": own_mosquitto.address, "PENSTOCK_WORKERS": "2"}
+    with trial(program, topics, seed, doors=("kafka",)) as tried:
+        tried.begin(ThroughMqtt5(own_mosquitto.address, f"{topics}in/all"))
+        for _ in range(3):
+            tried.come_further(200)
+            own_mosquitto.stop()
+            own_mosquitto.start()
+        tried.come_further(200)
+        tried.finish(ordered=("kafka",))
+
+
 def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, seed: int) -> None:
     """Three processes, of which one is stopped or started every other second."""
     random = Random(seed)
@@ -154,8 +176,9 @@ def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, se
         tried.finish(ordered=("kafka", "redis"))
 
 
-def test_a_partition_is_added(program: Process, topics: str, broker: Kafka, seed: int) -> None:
-    program.variables["PENSTOCK_KAFKA"] = broker.address
+@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+def test_partitions_are_added(client: str, program: Process, topics: str, broker: Kafka, seed: int) -> None:
+    settings(program, broker, client)
     with trial(program, topics, seed) as tried:
         tried.come_further()
         admin = AdminClient({"bootstrap.servers": broker.address})
@@ -167,28 +190,60 @@ def test_a_partition_is_added(program: Process, topics: str, broker: Kafka, seed
         tried.finish()
 
 
+@pytest.mark.parametrize("running", [True, False], ids=["while it runs", "while it is away"])
 @pytest.mark.parametrize("client", ["confluent", "kafka-python"])
 def test_a_topic_is_deleted_and_made_again(
-    client: str, program: Process, topics: str, broker: Kafka, seed: int
+    client: str, running: bool, program: Process, topics: str, broker: Kafka, seed: int
 ) -> None:
-    """While the program is away. Of what is sent to the new one nothing is left out, though its offsets were there."""
-    program.variables |= {"PENSTOCK_KAFKA": broker.address, "PENSTOCK_KAFKA_CLIENT": client}
+    """Of what is sent to the new one nothing is left out, though its offsets were there."""
+    settings(program, broker, client)
     with trial(program, topics, seed) as tried:
         tried.come_further(200)
-        for sender in tried.senders:
+        for sender in tried.senders[: 1 if running else None]:
             sender.stop()
-        until(lambda: not tried.missing(), lambda: str(tried.missing()))
-        assert program.stop() == 0, program.tail()
-        admin = AdminClient({"bootstrap.servers": broker.address})
-        admin.delete_topics([f"{topics}in"])[f"{topics}in"].result(30)
-        until(lambda: f"{topics}in" not in admin.list_topics(timeout=10).topics, "the topic is gone")
-        make_topic(broker.address, f"{topics}in", partitions=PARTITIONS)
+        until(lambda: not tried.ledger.missing(tried.senders[0].sent), lambda: str(tried.missing()))
+        if not running:
+            until(lambda: not tried.missing(), lambda: str(tried.missing()))
+            assert program.stop() == 0, program.tail()
+        made_again(broker.address, f"{topics}in")
         again = ThroughKafka(broker.address, f"{topics}in")
         again.door = "again"
         tried.begin(again)
-        program.start()
-        tried.come_further(200)
+        if not running:
+            program.start()
+        tried.come_further(400)
         tried.finish()
+
+
+def settings(program: Process, broker: Kafka, client: str) -> None:
+    """Have the program read there, by this client, and look often for what has become of the topic."""
+    program.variables |= {
+        "PENSTOCK_KAFKA": broker.address,
+        "PENSTOCK_KAFKA_CLIENT": client,
+        "PENSTOCK_KAFKA_METADATA_INTERVAL": "1s",
+    }
+
+
+def made_again(address: str, topic: str) -> None:
+    """Delete a topic, and wait until there is another one of its name."""
+    admin = AdminClient({"bootstrap.servers": address})
+    before = identity(admin, topic)
+    admin.delete_topics([topic])[topic].result(30)
+
+    def made() -> bool:
+        with suppress(KafkaException):  # it is there already: its reader has asked for it
+            admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(30)
+        return identity(admin, topic) not in ("", before)
+
+    until(made, f"{topic} is another")
+
+
+def identity(admin: AdminClient, topic: str) -> str:
+    """A topic's lasting id; empty where there is none."""
+    try:
+        return str(admin.describe_topics(TopicCollection([topic]))[topic].result(30).topic_id)
+    except KafkaException:
+        return ""
 
 
 def trial(program: Process, topics: str, seed: int, doors: tuple[str, ...] = ()) -> Trial:
