@@ -22,6 +22,7 @@ NAMES = (
     "poison",
     "guarded",
     "spike",
+    "parked",
 )
 
 

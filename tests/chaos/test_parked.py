@@ -1,0 +1,76 @@
+"""A key for which nothing succeeds, with a tenth of the traffic: all others flow, and it follows, whole and in order.
+
+A minute of it at 10,000 events a second is a benchmark: `python -m benchmarks parked`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+import confluent_kafka as ck
+import msgspec
+import pytest
+
+from tests.application.foreign import make_topic
+from tests.application.process import Process, until
+from tests.chaos.parking import HOT, Step
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+PARKING = Path(__file__).parent / "parking.py"
+EVENTS = 20_000
+ONE_IN = 10
+PARTITIONS = 4
+HELD = 5_000
+"""Events that may wait in memory."""
+
+
+class Reader:
+    """The ids that have come out, by key, as often and in the order as they came."""
+
+    def __init__(self, address: str, topic: str) -> None:
+        self.keys: dict[str, list[int]] = defaultdict(list)
+        self._consumer = ck.Consumer({"bootstrap.servers": address, "group.id": "reader", "enable.auto.commit": False})
+        self._consumer.assign([ck.TopicPartition(topic, 0, 0)])
+
+    def read(self) -> int:
+        """Take what is there; how many distinct events have come of other keys."""
+        for message in self._consumer.consume(10_000, 0.05):
+            assert message.error() is None, message.error()
+            step = msgspec.json.decode(message.value() or b"", type=Step)
+            self.keys[step.key].append(int(step.id))
+        return sum(len(set(ids)) for key, ids in self.keys.items() if key != HOT)
+
+    def close(self) -> None:
+        self._consumer.close()
+
+
+@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+def test_one_key_waits_and_the_others_flow(client: str, tmp_path: Path, settings: dict[str, str], topics: str) -> None:
+    address, broken = settings["PENSTOCK_KAFKA"], tmp_path / "broken"
+    broken.touch()
+    variables = {**settings, "PENSTOCK_KAFKA_CLIENT": client, "PARKING_BROKEN": str(broken)}
+    make_topic(address, f"{topics}in", partitions=PARTITIONS)
+    make_topic(address, f"{topics}out")
+    producer, sent = ck.Producer({"bootstrap.servers": address}), defaultdict(list)
+    for number in range(EVENTS):
+        key = f"k{number % 997}" if number % ONE_IN else HOT
+        producer.produce(f"{topics}in", msgspec.json.encode(Step(str(number), key)), key)
+        producer.poll(0)
+        sent[key].append(number)
+    assert producer.flush(60) == 0
+    hot = len(sent[HOT])
+    reader = Reader(address, f"{topics}out")
+    with Process(tmp_path, variables, PARKING) as program:
+        program.start()
+        until(lambda: reader.read() == EVENTS - hot, lambda: f"the others flow\n{program.tail()}")
+        until(lambda: program.metrics()["spilled"] >= hot / 2, "what waits is in the store")
+        assert HOT not in reader.keys
+        assert program.metrics()["parked"] <= HELD
+        broken.unlink()
+        until(lambda: reader.read() and len(set(reader.keys[HOT])) == hot, lambda: f"it follows\n{program.tail()}")
+        assert program.metrics()["dead_letters"] == 0
+        assert program.stop() == 0, program.tail()
+    reader.close()
+    assert {key: list(dict.fromkeys(ids)) for key, ids in reader.keys.items()} == sent, "in the order of each key"
