@@ -29,8 +29,8 @@ from tests.servers.port import HOST, free_port
 
 RATE = 10_000
 CALM, PARKED, AFTER = 10.0, 60.0, 20.0
-HELD = 5_000
-"""Payments that may wait in memory, behind all keys together."""
+HELD = 12_000
+"""Payments that may wait in memory behind all keys: 10,000, and what was in hand when they were that many."""
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tests.servers import Redis
 from tests.servers.port import HOST
 from tests.servers.proxy import Proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 ENOUGH = 200
 """Events in which there are commits that the store forgets of."""

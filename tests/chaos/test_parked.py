@@ -16,14 +16,14 @@ from tests.application.foreign import make_topic
 from tests.application.process import Process, until
 from tests.chaos.parking import HOT, Step
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 PARKING = Path(__file__).parent / "parking.py"
 EVENTS = 20_000
 ONE_IN = 10
 PARTITIONS = 4
-HELD = 5_000
-"""Events that may wait in memory."""
+HELD = 12_000
+"""Events that may wait in memory: 10,000, and what was in hand when they were that many."""
 
 
 class Reader:

@@ -17,10 +17,10 @@ from tests.chaos.senders import SHOPS, ThroughKafka
 from tests.chaos.tally import Step
 from tests.chaos.trial import Trial
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(480)]
 
 ONE_IN = 100
-LETTERS = 8
+LETTERS = 4
 """Poisoned events after which there are enough."""
 
 MEND = """#!/bin/sh
