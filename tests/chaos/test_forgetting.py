@@ -89,8 +89,7 @@ def stack() -> Iterator[ExitStack]:
         yield made
 
 
-@pytest.mark.parametrize("kind", [Crashing, Replaced])
-@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+@pytest.mark.parametrize(("client", "kind"), [("confluent", Crashing), ("kafka-python", Replaced)])
 def test_what_the_store_forgets_is_counted_again(
     client: str,
     kind: Callable[[ExitStack], Forgetful],
