@@ -24,7 +24,6 @@ from tests.connectors.rig import Record
 from tests.pipeline.doubles import Asking, Bench, Memory, bench
 from tests.servers import Redis
 
-FORMS = ("loop", "wave", "slot")
 OTHERS = 2_000
 
 
@@ -37,11 +36,6 @@ class Wider(msgspec.Struct, frozen=True):
     id: int
     key: str
     more: str
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
