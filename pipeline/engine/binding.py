@@ -63,7 +63,8 @@ class Binding:
                     acting = self._acting(node, lane)
                     names[f"build{node.id}"] = acting.build
                     if self.engine.graph.record is not None:
-                        names[f"record{node.id}"] = Recording(acting, self._target(self.engine.graph.record)).build
+                        recording = Recording(acting, self._target(self.engine.graph.record))
+                        names |= {f"record{node.id}": recording.build, f"whole{node.id}": recording.whole}
         return names
 
     def _function(self, function: Function | None, tag: str) -> dict[str, Any]:
