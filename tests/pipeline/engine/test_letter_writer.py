@@ -36,13 +36,19 @@ async def test_an_exhausted_event_is_a_dead_letter_with_everything_in_it(form: s
         assert (await h.send(Step(8, "other"))).dead is None
 
 
-async def test_a_rejected_event_is_a_dead_letter_at_once(form: str) -> None:
+def rejecting(form: str, reason: str) -> Pipeline:
+    """A pipeline that rejects every event for this reason."""
     made, stream = pipeline(form)
 
     def reject(step: Step) -> None:
-        raise Reject("no such card")
+        raise Reject(reason)
 
     stream.act(reject, to=Memory("out"))
+    return made
+
+
+async def test_a_rejected_event_is_a_dead_letter_at_once(form: str) -> None:
+    made = rejecting(form, "no such card")
     async with harness(made) as h:
         outcome = await h.send(Step(1, "k"))
         assert outcome.finished and outcome.dead is not None
@@ -50,24 +56,14 @@ async def test_a_rejected_event_is_a_dead_letter_at_once(form: str) -> None:
 
 
 async def test_a_reason_that_no_encoding_has_is_kept_as_well_as_can_be(form: str) -> None:
-    made, stream = pipeline(form)
-
-    def reject(step: Step) -> None:
-        raise Reject("no file \udcff")
-
-    stream.act(reject, to=Memory("out"))
+    made = rejecting(form, "no file \udcff")
     async with harness(made) as h:
         outcome = await h.send(Step(1, "k"))
         assert outcome.dead is not None and outcome.dead.reason == "no file ?"
 
 
 async def test_two_bad_events_that_claim_one_id_are_two_letters(form: str) -> None:
-    made, stream = pipeline(form)
-
-    def reject(step: Step) -> None:
-        raise Reject("no")
-
-    stream.act(reject, to=Memory("out"))
+    made = rejecting(form, "no")
     async with harness(made) as h:
         for fate in ("x", "y", "x"):
             await h.send(Step(1, "k", fate))
