@@ -171,7 +171,7 @@ class Tree(Frame):
         features = at.payload
         if node.features is not None:
             features = self._new("x")
-            line = f"{features} = {self._result(node.features, f'f{node.id}', at)}"
+            line = f"{features} = {self._result(node.features, f'f{node.id}_features', at)}"
             self._timed_line(node, line, at.point(node, "features"), "features")
         self._predict(node, at, f"question{node.id}({features}, key)")
 

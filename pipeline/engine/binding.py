@@ -139,7 +139,7 @@ class Binding:
         )
         names = {f"question{tag}": inference.question, f"ask{tag}": inference.ask, f"ask_many{tag}": inference.ask_many}
         if node.features is not None:
-            names |= {f"f{tag}": node.features.target} | self._function(node.features, tag) | names
+            names |= self._function(node.features, f"{tag}_features")
         if node.fallback is not None:
             names |= {f"fallback{tag}": node.fallback.target, f"fallen{tag}": fallen}
         return names

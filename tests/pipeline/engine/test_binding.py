@@ -6,6 +6,8 @@ import asyncio
 import sys
 from typing import Any
 
+import pytest
+
 from penstock import (
     Action,
     Event,
@@ -142,6 +144,28 @@ async def test_a_challenger_gets_its_share_of_the_keys_and_a_shadow_is_not_heard
     assert versions == again
     assert 20 < versions.count("challenger") < 100
     assert len(shadowed) == 400
+
+
+def row_of(step: Step) -> list[int]:
+    return [step.id]
+
+
+async def row_of_slowly(step: Step) -> list[int]:
+    await asyncio.sleep(0)
+    return [step.id]
+
+
+@pytest.mark.parametrize(
+    "features",
+    [row_of, row_of_slowly, call(row_of, cache="1m"), call(row_of, thread=True), call(row_of_slowly, timeout="1m")],
+    ids=["plain", "coroutine", "cached", "in a thread", "with a time-out"],
+)
+async def test_features_may_come_from_a_function_with_options(features: Any) -> None:
+    made = Pipeline("features")
+    stream = made.source(Memory("in"), schema=Step).infer("m@x", features)
+    stream.act(lambda step, prediction: prediction.value, to=Memory("out"), stage="say")
+    async with harness(made, models={"m@x": lambda row: row[0]}) as h:
+        assert (await h.send(Step(3, "k"))).actions == [3.0]
 
 
 async def test_many_rows_for_one_event() -> None:
