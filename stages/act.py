@@ -120,41 +120,25 @@ class Acting:
             out.append((push, message))
 
 
-class Recording:
+class Recording(Acting):
     """Builds the record of a decision: what the event was, what was found out about it, and what was decided.
 
-    Records are for building datasets, so what JSON cannot hold is written as its `repr` rather than refused.
+    It shares the id of the decision, followed by `.record`. Records are for building datasets, so what JSON cannot hold
+    is written as its `repr` rather than refused.
     """
 
     def __init__(self, acting: Acting, target: Target) -> None:
-        self.acting = Acting(
-            acting.stage,
-            acting.pipeline,
-            [target],
-            key=None,
-            identify=acting.identify,
-            clock=acting.clock,
+        super().__init__(
+            acting.stage, acting.pipeline, [target], key=None, identify=acting.identify, clock=acting.clock
         )
-        self.acting.type = f"{acting.type}.record"
+        self.type = f"{acting.type}{RECORD}"
 
-    def build(
-        self,
-        out: Sent,
-        batch: Batch,
-        index: int,
-        origin: Any,
-        key: Any,
-        payload: Any,
-        result: Any,
-        path: tuple[int, ...],
-        found: dict[str, Any],
-    ) -> None:
-        """Append the record to `out`. It shares the id of the decision, followed by `.record`."""
+    def whole(self, payload: Any, result: Any, found: dict[str, Any]) -> bytes:
+        """The record, to be built as an action is."""
         decided = [
             one.data if one.__class__ is Action else one for one in (result if isinstance(result, list) else [result])
         ]
-        record = {"stage": self.acting.stage, "payload": payload, "found": found, "actions": decided}
-        before = len(out)
-        self.acting.build(out, batch, index, origin, key, payload, encode_any(record), path)
-        for _, message in out[before:]:
-            message.id += RECORD
+        return encode_any({"stage": self.stage, "payload": payload, "found": found, "actions": decided})
+
+    def _message(self, out: Sent, identity: str, batch: Batch, index: int, key: Any, payload: Any, result: Any) -> None:
+        super()._message(out, identity + RECORD, batch, index, key, payload, result)

@@ -171,7 +171,7 @@ class Tree(Frame):
         features = at.payload
         if node.features is not None:
             features = self._new("x")
-            line = f"{features} = {self._result(node.features, f'f{node.id}', at)}"
+            line = f"{features} = {self._result(node.features, f'f{node.id}_features', at)}"
             self._timed_line(node, line, at.point(node, "features"), "features")
         self._predict(node, at, f"question{node.id}({features}, key)")
 
@@ -204,12 +204,13 @@ class Tree(Frame):
         self._timed_line(node, build, at.point(node))
 
     def _emit(self, node: nodes.Act, at: At, result: str) -> None:
-        arguments = f"out, batch, i, v0, {self._key_now()}, {at.payload}, {result}, {at.steps}"
+        before = f"out, batch, i, v0, {self._key_now()}, {at.payload}"
         with self.text.block(f"if {result} is not None:"):
-            self.text.line(f"build{node.id}({arguments})", at.point(node))
+            self.text.line(f"build{node.id}({before}, {result}, {at.steps})", at.point(node))
             if self.graph.record is not None:
                 found = ", ".join(f"{name!r}: {variable}" for name, variable in at.scope.items())
-                self.text.line(f"record{node.id}({arguments}, {{{found}}})", at.point(node))
+                whole = f"whole{node.id}({at.payload}, {result}, {{{found}}})"
+                self.text.line(f"record{node.id}({before}, {whole}, {at.steps})", at.point(node))
         with self.text.block("else:"):
             self.text.line(f"counts[{node.id}] += 1")
         self._follow(node, at)

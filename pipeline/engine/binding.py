@@ -63,7 +63,8 @@ class Binding:
                     acting = self._acting(node, lane)
                     names[f"build{node.id}"] = acting.build
                     if self.engine.graph.record is not None:
-                        names[f"record{node.id}"] = Recording(acting, self._target(self.engine.graph.record)).build
+                        recording = Recording(acting, self._target(self.engine.graph.record))
+                        names |= {f"record{node.id}": recording.build, f"whole{node.id}": recording.whole}
         return names
 
     def _function(self, function: Function | None, tag: str) -> dict[str, Any]:
@@ -138,7 +139,7 @@ class Binding:
         )
         names = {f"question{tag}": inference.question, f"ask{tag}": inference.ask, f"ask_many{tag}": inference.ask_many}
         if node.features is not None:
-            names |= {f"f{tag}": node.features.target} | self._function(node.features, tag) | names
+            names |= self._function(node.features, f"{tag}_features")
         if node.fallback is not None:
             names |= {f"fallback{tag}": node.fallback.target, f"fallen{tag}": fallen}
         return names

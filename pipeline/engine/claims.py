@@ -30,7 +30,7 @@ class Held:
     It stands in the batch's `changed`, and hands on to whoever stood there before.
     """
 
-    def __init__(self, claims: Held.Claims, batch: Batch) -> None:
+    def __init__(self, claims: Claims, batch: Batch) -> None:
         self.claims = claims
         self.before = batch.changed
         self.records: dict[int, list[tuple[str, bytes, float]]] = {}
@@ -56,12 +56,6 @@ class Held:
                 self.claims.over(key, None if again else (key, DONE + owner, within))
         if not self.records:
             self.claims.forget(batch, self)
-
-    class Claims(Protocol):
-        """Who is told when a record is finished."""
-
-        def over(self, key: str, done: tuple[str, bytes, float] | None) -> None: ...
-        def forget(self, batch: Batch, held: Held) -> None: ...
 
 
 class Claims:

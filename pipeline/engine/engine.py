@@ -44,6 +44,10 @@ class Engine:
     `site` opens the endpoints, `store` keeps state and dead letters, `models` loads a model by its reference.
     `endpoint` may put another endpoint in the place of a declared one (the harness does, and `penstock dev`).
     `confinement` is a worker's, whose parent wants to know what ends it.
+
+    - `holding`: whether some sink keeps no order, so that keys wait until it has settled.
+    - `spilling`: whether keys that wait for long may be set aside in the store; to be said before the start.
+    - `workers`, `pumps`: the tasks that run events, and those that take them from their sources.
     """
 
     def __init__(

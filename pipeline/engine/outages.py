@@ -16,8 +16,8 @@ T = TypeVar("T")
 
 log = logging.getLogger("penstock")
 
-FIRST_PROBE = 0.1
-LONGEST_PROBE = 5.0
+FIRST_PROBE, LONGEST_PROBE = 0.1, 5.0
+"""Seconds before a dependency that is down is tried again, at first and in the end."""
 
 
 class Outages:

@@ -11,8 +11,8 @@ from penstock.pipeline.clock import Clock
 
 Failed = Callable[[Message, BaseException], None]
 
-FIRST_WAIT = 0.1
-LONGEST_WAIT = 5.0
+FIRST_WAIT, LONGEST_WAIT = 0.1, 5.0
+"""Seconds before what met an outage of its sink is sent again, at first and in the end."""
 
 
 class Outbox:

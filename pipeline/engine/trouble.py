@@ -37,7 +37,13 @@ class Host(letter_writer.Host, Protocol):
 
 
 class Trouble:
-    """Failures of one source's events."""
+    """Failures of one source's events.
+
+    - `flights`: events in trouble now.
+    - `failures`, `retries`, `waiting`: by stage, how often something failed and was tried again, and how many wait for
+      their next try.
+    - `room`: bounds how many are tried again at once.
+    """
 
     def __init__(
         self,

@@ -8,9 +8,11 @@ from typing import Any
 
 from msgspec import Struct
 
+from penstock import Pipeline
 from penstock.connectors import Store
 from penstock.connectors.memory import Memory
 from penstock.models import Prediction
+from penstock.pipeline.graph import Function, Node, Transform
 
 IN = Memory("payments")
 OUT = Memory("decisions")
@@ -113,3 +115,15 @@ def profile_of(payment: Payment) -> Profile:
 def payments(pipeline: Any) -> Any:
     """The source that most of these pipelines have; what follows is not type checked, as its mistakes are meant."""
     return pipeline.source(IN, schema=Payment, key="card")
+
+
+def wired(node: Node) -> Function:
+    """The function of a transform, as it was wired."""
+    assert isinstance(node, Transform)
+    assert node.function is not None
+    return node.function
+
+
+def node(pipeline: Pipeline, stage: str) -> Node:
+    """The node of a stage."""
+    return next(node for node in pipeline.build() if node.stage == stage)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Sequence
+from collections.abc import Awaitable, Sequence
 from typing import Any, assert_type
 
 import pytest
@@ -55,17 +55,6 @@ class Counting(MemoryStore):
     async def read(self, keys: Sequence[str]) -> list[bytes | None]:
         self.asked.append(("read", *keys))
         return await super().read(keys)
-
-
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    store = RedisStore(Site(Settings({"PENSTOCK_STORE": request.getfixturevalue("redis_address")})))
-    await store.open()
-    yield store
-    await store.close()
 
 
 async def answers(helper: Lookup[Any], store: Store, *payloads: Any) -> list[Any]:

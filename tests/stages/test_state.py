@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 from msgspec import Struct
 from pydantic import BaseModel
 
-from penstock.connectors import Settings, Site, Store
+from penstock.connectors import Store
 from penstock.connectors.mark import Mark
 from penstock.connectors.store.guard import Swap
 from penstock.connectors.store.memory import MemoryStore
-from penstock.connectors.store.redis import RedisStore
 from penstock.errors import DeclarationError, Unavailable
 from penstock.stages.folding import Folding, key_of
 from penstock.stages.helper import Failure, Helper, Updating, updating
@@ -67,16 +66,11 @@ class Counting(MemoryStore):
         return agreed
 
 
-@pytest.fixture(params=["memory", "redis"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
-    if request.param == "memory":
-        yield MemoryStore()
-        return
-    store = RedisStore(Site(Settings({"PENSTOCK_STORE": request.getfixturevalue("redis_address")})))
-    await store.open()
+@pytest.fixture
+async def store(store: Store) -> Store:
+    """A store without what the last test folded."""
     await store.delete([f"fold:{card}" for card in "abc"])
-    yield store
-    await store.close()
+    return store
 
 
 def at(place: int, path: str = "") -> Mark:

@@ -16,11 +16,9 @@ from penstock.connectors.topics import Topics
 from penstock.pipeline.engine.engine import Engine
 from penstock.pipeline.testing.harness import harness
 from tests.pipeline.doubles import Bench, Memory, bench, scripted
-from tests.pipeline.engine.test_engine import Step, encoded, form, pipeline
 from tests.pipeline.mistakes import mistake
 from tests.pipeline.shop import decide, payments
-
-__all__ = ["form"]
+from tests.pipeline.steps import Step, encoded, pipeline
 
 
 class Deciding:

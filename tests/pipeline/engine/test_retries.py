@@ -19,7 +19,6 @@ from penstock.models.prediction import Prediction
 from penstock.pipeline.testing.harness import harness
 from tests.pipeline.doubles import Asking, Memory, bench
 
-FORMS = ("loop", "wave", "slot")
 ONCE = Retries(attempts=1)
 FIVE = Retries(attempts=5, first="1s", longest="1s")
 Payload = dict[str, Any]
@@ -42,11 +41,6 @@ def begun(form: str, **options: Any) -> tuple[Pipeline, Stream[Payload]]:
 
 def truly(payload: Payload) -> bool:
     return True
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 class Fails:

@@ -21,9 +21,9 @@ from penstock.pipeline.testing.harness import harness
 from penstock.stages import seen
 from penstock.stages.seen import CLAIMED
 from tests.pipeline.doubles import Bench, Memory, bench, scripted
-from tests.pipeline.engine.test_engine import Step, encoded, later, same
 from tests.pipeline.mistakes import mistake
 from tests.pipeline.shop import Payment, decide
+from tests.pipeline.steps import Step, encoded, later, same
 
 
 def new(step: Step, again: bool) -> bool:

@@ -24,7 +24,6 @@ from tests.connectors.rig import Record
 from tests.pipeline.doubles import Asking, Bench, Memory, bench
 from tests.servers import Redis
 
-FORMS = ("loop", "wave", "slot")
 OTHERS = 2_000
 
 
@@ -37,11 +36,6 @@ class Wider(msgspec.Struct, frozen=True):
     id: int
     key: str
     more: str
-
-
-@pytest.fixture(params=FORMS)
-def form(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +99,16 @@ async def killed(b: Bench) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def died(pipeline: Pipeline, site: Site, store: Store, count: int) -> Bench:
+    """An engine that has set aside so many events of one key, and then died."""
+    first = running(pipeline, site, store)
+    await first.engine.start()
+    first.topic("in").extend(encoded(0, count, lambda number: "hot"))
+    await first.until(lambda: first.confirmed("in") == count)
+    await killed(first)
+    return first
+
+
 async def test_the_others_go_on_and_the_key_follows_in_order(form: str) -> None:
     gate = Gate()
     async with bench(gated(form, gate)) as b:
@@ -157,11 +161,7 @@ async def test_a_process_that_dies_leaves_it_to_the_next(form: str) -> None:
     """All that was set aside is confirmed to the source, which has forgotten it."""
     gate, store = Gate(), MemoryStore()
     site = Site(Settings({}), pipeline="spilling")
-    first = running(gated(form, gate), site, store)
-    await first.engine.start()
-    first.topic("in").extend(encoded(0, 300, lambda number: "hot"))
-    await first.until(lambda: first.confirmed("in") == 300)
-    await killed(first)
+    await died(gated(form, gate), site, store, 300)
     after = Gate()
     after.open = True
     second = running(gated(form, after), site, store)
@@ -174,11 +174,7 @@ async def test_a_process_that_dies_leaves_it_to_the_next(form: str) -> None:
 async def test_what_was_not_confirmed_when_it_died_comes_by_both_ways_in_order(form: str) -> None:
     gate, store = Gate(), MemoryStore()
     site = Site(Settings({}), pipeline="spilling")
-    first = running(gated(form, gate), site, store)
-    await first.engine.start()
-    first.topic("in").extend(encoded(0, 300, lambda number: "hot"))
-    await first.until(lambda: first.confirmed("in") == 300)
-    await killed(first)
+    first = await died(gated(form, gate), site, store, 300)
     first.topic("in").position(site.group)[:] = [0]
     after = Gate()
     after.open = True
@@ -331,11 +327,7 @@ async def test_the_first_of_a_key_may_end_as_a_dead_letter(form: str) -> None:
 async def test_what_can_no_longer_be_read_is_a_dead_letter(form: str) -> None:
     gate, store = Gate(), MemoryStore()
     site = Site(Settings({}), pipeline="spilling")
-    first = running(gated(form, gate), site, store)
-    await first.engine.start()
-    first.topic("in").extend(encoded(0, 60, lambda number: "hot"))
-    await first.until(lambda: first.confirmed("in") == 60)
-    await killed(first)
+    await died(gated(form, gate), site, store, 60)
     after = Gate()
     after.open = True
     second = running(gated(form, after, Wider), site, store)

@@ -1,24 +1,22 @@
 # Functions here are only declared.
 # mypy: disable-error-code="empty-body"
-"""Each kind of stage: what it accepts, what it refuses, what flows out of it."""
+"""What happens to events in between: what each kind of stage accepts, refuses and emits."""
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator
 from typing import Any, TypeGuard
 
 import pytest
 from typing_extensions import TypeIs
 
-from penstock import Action, Pipeline, Retries, batched, call, merge
+from penstock import Pipeline, call, merge
 from penstock.connectors.memory import Memory
-from penstock.pipeline.graph import Act, Filter, Infer, Source, Transform
+from penstock.pipeline.graph import Filter, Infer
 from tests.pipeline.mistakes import mistake
 from tests.pipeline.shop import (
     IN,
     OUT,
-    Decision,
     Finding,
     Login,
     Logout,
@@ -26,7 +24,6 @@ from tests.pipeline.shop import (
     Profile,
     Refund,
     big,
-    decide,
     double,
     judge,
     many,
@@ -36,35 +33,7 @@ from tests.pipeline.shop import (
     same,
 )
 
-# -- source --------------------------------------------------------------------------------------------------------
-
-
-def test_a_source_is_named_by_its_topics_and_carries_its_schema() -> None:
-    pipeline = Pipeline("demo")
-    stream = pipeline.source(IN, Memory("terminals"), schema=Payment, key=("card", "owner.id"), id="id", time="at")
-    stream.end()
-    source = pipeline.build().node(0)
-    assert isinstance(source, Source)
-    assert (source.stage, source.payload, source.key, source.identity, source.time) == (
-        "payments+terminals",
-        Payment,
-        ("card", "owner.id"),
-        "id",
-        "at",
-    )
-
-
-@mistake("this source has no endpoint: name at least one, for example Kafka('payments')")
-def test_a_source_of_nothing(p: Any) -> None:
-    p.source(schema=Payment).end()  # <>
-
-
-@mistake("""repeats is 'often': it is "once" or "counted\"""")
-def test_repeats(p: Any) -> None:
-    p.source(IN, schema=Payment, repeats="often").end()  # <>
-
-
-# -- transform -----------------------------------------------------------------------------------------------------
+# -- transform --------------------------------------------------------------------------------------------------------
 
 
 def gone(payment: Payment) -> None: ...
@@ -96,7 +65,7 @@ def test_names_survive_transforms_filters_and_generators() -> None:
     assert [dict(node.scope) for node in pipeline.build()][1:] == [{"profile": Profile}] * 5
 
 
-# -- filter, split, of ---------------------------------------------------------------------------------------------
+# -- filter, split, of ------------------------------------------------------------------------------------------------
 
 
 def is_refund(event: Payment | Refund) -> TypeIs[Refund]: ...
@@ -157,7 +126,7 @@ def test_of_something_that_is_no_class(p: Any) -> None:
     payments(p).of(list[int]).end()  # <>
 
 
-# -- enrich --------------------------------------------------------------------------------------------------------
+# -- enrich -----------------------------------------------------------------------------------------------------------
 
 
 @mistake("this enrich adds nothing: name what it finds, for example profile=lookup('card:{card}', Profile)")
@@ -192,44 +161,7 @@ def test_an_enrich_on_another_branch_has_a_name_of_its_own() -> None:
     ]
 
 
-# -- act -----------------------------------------------------------------------------------------------------------
-
-
-@mistake("act 'parts' is a generator function: return a payload, an Action, a list of them, or None")
-def test_an_act_does_not_yield(p: Any) -> None:
-    payments(p).act(parts, to=OUT)  # <>
-
-
-@pytest.mark.parametrize("to", [OUT, [OUT], (OUT, Memory("copies"))])
-def test_an_act_goes_to_one_endpoint_or_several(to: Any) -> None:
-    pipeline: Any = Pipeline("demo")
-    payments(pipeline).act(decide, to=to)
-    act = pipeline.build().node(1)
-    assert isinstance(act, Act)
-    assert act.to == (to if isinstance(to, tuple) else (OUT,))
-
-
-def acted(payment: Payment) -> Action[Decision] | list[Action[Decision]] | None: ...
-
-
-def test_an_act_has_its_key_from_the_action_or_the_payload() -> None:
-    pipeline: Any = Pipeline("demo")
-    stream = payments(pipeline)
-    stream.act(acted, to=OUT, key="region")
-    stream.act(decide, to=OUT, key=("card", "owner.id"))
-    stream.act(judge_freely, to=OUT, key=lambda action: action.region)
-    assert [act.key is None for act in pipeline.build().acts] == [False, False, False]
-
-
-def judge_freely(payment: Payment) -> Any: ...
-
-
-@mistake("key= Payment has no field 'regoin'; it has amount, at, card, id, owner")
-def test_a_key_that_is_nowhere(p: Any) -> None:
-    payments(p).act(decide, to=OUT, key="regoin")  # <>
-
-
-# -- merge ---------------------------------------------------------------------------------------------------------
+# -- merge ------------------------------------------------------------------------------------------------------------
 
 
 def weight(payment: Payment) -> float: ...
@@ -283,79 +215,7 @@ def test_a_merge_of_nothing(p: Any) -> None:
     merge()  # <>
 
 
-# -- names of stages -----------------------------------------------------------------------------------------------
-
-
-@mistake("a lambda has no name that could name its stage: give it one with stage='...'")
-def test_a_lambda_needs_a_name(p: Any) -> None:
-    payments(p).filter(lambda payment: True).end()  # <>
-
-
-@mistake("a partial has no name that could name its stage: give it one with stage='...'")
-def test_a_partial_needs_a_name(p: Any) -> None:
-    payments(p).transform(functools.partial(same)).end()  # <>
-
-
-class Scorer:
-    def __call__(self, payment: Payment) -> Payment: ...
-
-
-@mistake("a Scorer has no name that could name its stage: give it one with stage='...'")
-def test_an_object_needs_a_name(p: Any) -> None:
-    payments(p).transform(call(Scorer())).end()  # <>
-
-
-@mistake("transform is given 'same': give it a function")
-def test_what_is_no_function(p: Any) -> None:
-    payments(p).transform("same").end()  # <>
-
-
-def test_a_name_can_be_given() -> None:
-    pipeline: Any = Pipeline("demo")
-    payments(pipeline).filter(lambda payment: True, stage="all").transform(batched(listing), stage="each").end()
-    assert [node.stage for node in pipeline.build()] == ["payments", "all", "each", ""]
-
-
-def listing(found: list[Payment]) -> list[Payment]: ...
-
-
-@mistake("stage 'same' is there already, at <first>: name this one with stage='...'")
-def test_names_are_unique(p: Any) -> None:
-    stream = payments(p).transform(same)  # <first>
-    stream.transform(same).end()  # <>
-
-
-@mistake("stage 'm@champion' is there already, at <first>: name this one with stage='...'")
-def test_a_model_asked_twice_needs_names(p: Any) -> None:
-    stream = payments(p).infer("m@champion")  # <first>
-    stream.infer("m@champion", name="second").end()  # <>
-
-
-@mistake("stage= is 7: it is a name")
-def test_a_stage_is_named_by_text(p: Any) -> None:
-    payments(p).transform(same, stage=7).end()  # <>
-
-
-# -- retries -------------------------------------------------------------------------------------------------------
-
-
-def test_retries_of_a_stage_or_of_its_call() -> None:
-    pipeline: Any = Pipeline("demo")
-    stream = payments(pipeline).transform(same, retry=Retries(attempts=7))
-    stream.transform(call(double, retry=Retries(attempts=8))).act(decide, to=OUT)
-    nodes = pipeline.build().nodes
-    assert [node.retry and node.retry.attempts for node in nodes] == [None, 7, 8, None]
-    assert isinstance(nodes[2], Transform)
-
-
-@mistake("retry is 3: write Retries(attempts=3, first='100ms', longest='10s')")
-def test_retries_are_retries(p: Any) -> None:
-    payments(p).transform(same, retry=3).end()  # <>
-
-
-@mistake("retry= stands here and in call(...): one of them is enough")
-def test_retries_are_said_once(p: Any) -> None:
-    payments(p).transform(call(same, retry=Retries()), retry=Retries()).end()  # <>
+# -- infer ------------------------------------------------------------------------------------------------------------
 
 
 def test_infer_adds_its_prediction() -> None:
