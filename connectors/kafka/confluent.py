@@ -45,7 +45,12 @@ class ConfluentConsumer:
         self._error: Any = ck.Message.error
         self._health.reset()
         self.seat = None if self._fenced else self.subscription.seat()
-        self._consumer = consumer = ck.Consumer(self._configuration())
+        try:
+            self._consumer = consumer = ck.Consumer(self._configuration())
+        except ck.KafkaException as error:
+            self.close()
+            where = self.subscription.settings.address
+            raise ConfigError(f"Kafka at {where}: {error.args[0].str()}") from None
         self._batches = ConfluentBatches(self._starts, partial(self._topic.beginning, consumer))
         try:
             partitions = self._topic.find(consumer)

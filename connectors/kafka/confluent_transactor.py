@@ -99,8 +99,7 @@ class ConfluentTransactor:
         self._flush(producer)
         for each in offsets:
             places = [ck.TopicPartition(each.topic, number, *commit) for number, commit in each.commits.items()]
-            group = each.group()
-            send = partial(producer.send_offsets_to_transaction, places, group)
+            send = partial(producer.send_offsets_to_transaction, places, each.group)
             self._patiently(lambda left, send=send: send(left), LASTING / 4)  # type: ignore[misc]
         self._patiently(lambda left: producer.commit_transaction(left), LASTING / 4)
 

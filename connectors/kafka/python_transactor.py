@@ -65,7 +65,7 @@ class PythonTransactor:
             places = {
                 place(each.topic, number): made(offset, text, -1) for number, (offset, text) in each.commits.items()
             }
-            producer.send_offsets_to_transaction(places, each.group())
+            producer.send_offsets_to_transaction(places, each.group)
         producer.commit_transaction()
 
     def _flush(self, sent: list[tuple[Message, Any]]) -> None:

@@ -200,3 +200,15 @@ async def test_a_group_of_its_own(rig: StreamRig) -> None:
     async with opened(rig.source()) as ours, opened(endpoint.source(rig.site())) as audit:
         for source in (ours, audit):
             assert [record.value for record in await take(source, 2)] == [b"1", b"2"]
+
+
+async def test_a_stream_that_is_none_any_more_is_left_all_the_same(rig: StreamRig) -> None:
+    await rig.produce(numbered(0, 1) + numbered(1, 2))
+    source = rig.source()
+    await source.open()
+    for record in await take(source, 2):
+        record.settle()
+    for number in (0, 1):
+        await rig.ask("SET", rig.key(number), "something else")
+    await source.close()
+    assert source._reader.problem == "the connection is closed"
