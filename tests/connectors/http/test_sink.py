@@ -18,34 +18,30 @@ from tests.connectors.http.rig import HttpSinkRig
 from tests.connectors.rig import Ledger, Record, until
 
 
-class TestHttpSink(SinkContract):
-    @pytest.fixture
-    async def rig(self) -> AsyncIterator[HttpSinkRig]:
-        rig = HttpSinkRig()
-        await rig.up()
-        yield rig
-        await rig.close()
-
-
-class TestHttpSinkOutage(SinkOutageContract):
-    @pytest.fixture
-    async def rig(self) -> AsyncIterator[HttpSinkRig]:
-        rig = HttpSinkRig()
-        await rig.up()
-        yield rig
-        await rig.close()
-
-    async def test_opening_without_a_server_says_so(self, rig: HttpSinkRig) -> None:  # type: ignore[override]
-        """Opening asks nothing of a third party; what is sent waits for it."""
-        await rig.down()
-
-
 @pytest.fixture
 async def called() -> AsyncIterator[HttpSinkRig]:
     rig = HttpSinkRig()
     await rig.up()
     yield rig
     await rig.close()
+
+
+class TestHttpSink(SinkContract):
+    @pytest.fixture
+    def rig(self, called: HttpSinkRig) -> HttpSinkRig:
+        return called
+
+
+class TestHttpSinkOutage(SinkOutageContract):
+    @pytest.fixture
+    def rig(self, called: HttpSinkRig) -> HttpSinkRig:
+        return called
+
+    async def test_opening_without_a_server_says_so(self, rig: HttpSinkRig) -> None:  # type: ignore[override]
+        """Opening asks nothing of a third party; what is sent waits for it."""
+        await rig.down()
+        async with sending(rig.endpoint) as (sink, _):
+            assert sink.problem is None
 
 
 @asynccontextmanager
