@@ -129,7 +129,11 @@ class Batcher:
                 _tell(asking, self._here(part))
 
     async def _answer_later(self, rows: Sequence[Row], futures: Sequence[asyncio.Future[Prediction]]) -> None:
-        _tell(futures, await self._in_thread(rows))
+        try:
+            answers = await self._in_thread(rows)
+        except Exception as error:  # an executor that takes nothing any more: who asked must not wait for ever
+            answers = [error] * len(futures)
+        _tell(futures, answers)
 
     def _is_long(self, rows: int) -> bool:
         """Whether a run of so many rows should leave the loop's thread. It comes back only at half the limit."""
@@ -182,6 +186,8 @@ def _answer(model: Runnable, rows: Sequence[Row]) -> tuple[list[Answer], int]:
     """Every row's answer, and how many of them are failures."""
     try:
         answers: list[Answer] = list(model.run(rows))
+        if len(answers) != len(rows):
+            raise ValueError(f"{model!r} answers {len(rows)} rows with {len(answers)} predictions")
     except Exception as error:  # whatever a row does to the runtime is that row's failure, and must not be others'
         if len(rows) == 1:
             return [error], 1

@@ -158,6 +158,10 @@ class HttpSource:
             answer = self._refuse(503, "another process still works on it: send it again with the same Idempotency-Key")
         except Unavailable as error:
             answer = self._refuse(503, f"whether it came before cannot be told ({error}): send it again", QUIET)
+        except BaseException:  # a repeat must not join what never ends
+            self._repeats.end(exchange, None)
+            self._give_up(exchange)
+            raise
         self._repeats.end(exchange, None)
         self._give_up(exchange)
         return answer or _say(exchange)

@@ -45,7 +45,12 @@ class ConfluentConsumer:
         self._error: Any = ck.Message.error
         self._health.reset()
         self.seat = None if self._fenced else self.subscription.seat()
-        self._consumer = consumer = ck.Consumer(self._configuration())
+        try:
+            self._consumer = consumer = ck.Consumer(self._configuration())
+        except ck.KafkaException as error:
+            self.close()
+            where = self.subscription.settings.address
+            raise ConfigError(f"Kafka at {where}: {error.args[0].str()}") from None
         self._batches = ConfluentBatches(self._starts, partial(self._topic.beginning, consumer))
         try:
             partitions = self._topic.find(consumer)
@@ -185,17 +190,22 @@ class ConfluentConsumer:
         return sum(max(0, end - place.offset) for place, end in zip(places, ends, strict=True) if place.offset >= 0)
 
     def close(self) -> None:
-        if self._consumer is not None:
-            consumer, self._consumer = self._consumer, None
-            self._group = None
-            self._known.clear()
-            try:
-                if not self._fenced:
-                    self._give_up_the_seat(consumer)
-            finally:
-                consumer.close()
-        if self.seat is not None:
-            self.seat.leave()
+        consumer, self._consumer = self._consumer, None
+        self._group = None
+        self._known.clear()
+        try:
+            if consumer is not None:
+                self._leave(consumer)
+        finally:
+            if self.seat is not None:
+                self.seat.leave()
+
+    def _leave(self, consumer: ck.Consumer) -> None:
+        try:
+            if not self._fenced:
+                self._give_up_the_seat(consumer)
+        finally:
+            consumer.close()
 
     def _give_up_the_seat(self, consumer: ck.Consumer) -> None:
         """A member with a name is taken to come back: closing alone would leave nothing to others for a session."""

@@ -105,7 +105,7 @@ class ConfluentTransactor:
         import confluent_kafka as ck
 
         places = [ck.TopicPartition(offsets.topic, number, *commit) for number, commit in offsets.commits.items()]
-        group = offsets.group()
+        group = offsets.group
         self._patiently(lambda left: producer.send_offsets_to_transaction(places, group, left), self.lasting / 4)
 
     def _commit(self, producer: ck.Producer) -> None:

@@ -241,7 +241,9 @@ class Poller:
                 return
             except PenstockError as error:
                 self.receiver.trouble(str(error))
-                self._end.wait(RETRY)
+            except Exception as error:  # whatever the client raises: without this thread nothing is read any more
+                self.receiver.trouble(f"{type(error).__name__}: {error}")
+            self._end.wait(RETRY)
 
     def _tell(self, future: asyncio.Future[None], error: BaseException | None) -> None:
         def set_() -> None:

@@ -151,14 +151,16 @@ class PythonConsumer:
         return total
 
     def close(self) -> None:
-        if self._consumer is not None:
-            # A member with a name is taken to come back, and would leave nothing to others before its session ends.
-            self._consumer._coordinator.is_dynamic_member = lambda: not self._fenced
-            # Partitions are given back on the way, which needs the consumer once more.
-            self._consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
+        try:
+            if self._consumer is not None:
+                # A member with a name is taken to come back, and would leave nothing to others before its session ends.
+                self._consumer._coordinator.is_dynamic_member = lambda: not self._fenced
+                # Partitions are given back on the way, which needs the consumer once more.
+                self._consumer.close(autocommit=False, timeout_ms=round(CONNECT * 1000))
+        finally:
             self._consumer = None
-        if self.seat is not None:
-            self.seat.leave()
+            if self.seat is not None:
+                self.seat.leave()
 
     def _probe(self, now: float) -> None:
         """The client keeps a broker's absence to itself: ask when it has been quiet."""

@@ -69,10 +69,12 @@ def leave(producer: Any, seconds: float) -> None:
 
 
 def _listen(manager: Any, reasons: list[Exception]) -> None:
-    """Note why connections are closed, until the manager's own `get_connection` is restored.
+    """Note what logins are answered, and why connections are closed, while the manager's `get_connection` is replaced.
 
-    The broker refuses a password and hangs up, and the library keeps whichever of the two it hears of first.
+    The broker refuses a password and hangs up. The library throws away what it reads together with the end, and of the
+    two it keeps whichever it comes to first.
     """
+    errors, asking = library("kafka.errors"), library("kafka.protocol.sasl").SaslAuthenticateRequest
     get_connection = manager.get_connection
     known: set[int] = set()
 
@@ -80,14 +82,35 @@ def _listen(manager: Any, reasons: list[Exception]) -> None:
         connection = get_connection(*arguments, **options)
         if id(connection) not in known:
             known.add(id(connection))
-            close = connection.close
+            close, send, made = connection.close, connection._send_request, connection.connection_made
+
+            def answered(response: Any) -> None:
+                error = errors.for_code(response.error_code)
+                if error is not errors.NoError:
+                    reasons.append(errors.SaslAuthenticationFailedError(response.error_message or error.__name__))
+
+            def sending(request: Any, *arguments: Any, **options: Any) -> Any:
+                future = send(request, *arguments, **options)
+                if isinstance(request, asking):
+                    future.add_callback(answered)
+                return future
 
             def closing(error: Exception | None = None, **more: Any) -> Any:
                 if error is not None:
                     reasons.append(error)
                 return close(error, **more)
 
-            connection.close = closing
+            def beginning(transport: Any) -> None:
+                receive = transport._sock_recv
+
+                def received() -> tuple[bytes, Exception | None]:
+                    data, error = receive()
+                    return data, None if data else error  # the end is met again by the next read
+
+                transport._sock_recv = received
+                made(transport)
+
+            connection.close, connection._send_request, connection.connection_made = closing, sending, beginning
         return connection
 
     manager.get_connection = watched

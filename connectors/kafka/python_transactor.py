@@ -70,7 +70,7 @@ class PythonTransactor:
         places = {
             place(offsets.topic, number): made(offset, text, -1) for number, (offset, text) in offsets.commits.items()
         }
-        group = offsets.group()
+        group = offsets.group
         self._answered(producer, lambda manager: manager.send_offsets_to_transaction(places, group))
 
     def _commit(self, producer: Any) -> None:

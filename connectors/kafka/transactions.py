@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.batch import Commits, Progress
-from penstock.connectors.kafka.client import CONNECT, Outlet
+from penstock.connectors.kafka.client import CONNECT, Broken, Outlet
 from penstock.connectors.kafka.thread import Thread
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
@@ -51,11 +51,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """What one member of a group commits: `group` is how its client names it to a producer."""
+    """What one member of a group commits. `group` is how its client named it to a producer when that was decided."""
 
     topic: str
     commits: Commits
-    group: Callable[[], Any]
+    group: Any
 
 
 class Transactor(Protocol):
@@ -164,18 +164,26 @@ class Transactions:
         members = {progress.member for message, _ in taken if (progress := _progress(message)) is not None}
         for member in members:
             await member.committer.hold()
+        error: Exception | None = None
+        groups: dict[KafkaSource, Any] = {}
+        try:
+            # As the group knows them now: after a rebalance the broker must refuse what was decided before it.
+            for member in members:
+                groups[member] = await self._thread.call(member.group)
+        except Broken as broken:
+            error = broken
         # Partitions may have left meanwhile, and their records run elsewhere.
         live = [one for one in taken if (progress := _progress(one[0])) is None or not progress.void]
         commits = _commits([message for message, _ in live])
-        offsets = [Offsets(member.topic, found, member.group) for member, found in commits.items()]
-        error: Exception | None = None
-        try:
-            for member, found in commits.items():
-                await member.committer.keep(found)
-        except Unavailable as unavailable:
-            error = unavailable
-        else:
-            error = await self._transact([message for message, _ in live], offsets)
+        if error is None:
+            offsets = [Offsets(member.topic, found, groups[member]) for member, found in commits.items()]
+            try:
+                for member, found in commits.items():
+                    await member.committer.keep(found)
+            except Unavailable as unavailable:
+                error = unavailable
+            else:
+                error = await self._transact([message for message, _ in live], offsets)
         for member in members:
             member.committer.release(commits.get(member, {}) if error is None else {}, error)
             if error is not None:

@@ -259,6 +259,9 @@ class Link:
                 await self._connect()
             except OSError as error:
                 self.problem = self.broker.why(error)
+            except Exception as error:  # whatever it is, nobody else would come back
+                self.problem = self.broker.why(error)
+                log.exception("%s: connecting failed and is tried again", self.broker.name)
             else:
                 log.info("%s: connected again", self.broker.name)
                 return

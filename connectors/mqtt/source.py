@@ -143,6 +143,8 @@ class MqttSource:
         # Mosquitto 2.0 keeps a session over its restart, and forgets that it had a part in a shared subscription.
         if self._opened and not (resumed and self._plain):
             self._problem = "subscribing again"
+            if self._subscribing is not None:
+                self._subscribing.cancel()  # it may still rest after a refusal
             self._subscribing = self._loop.create_task(self._subscribe())
 
     def down(self) -> None:

@@ -15,6 +15,7 @@ from penstock.connectors.redis.group import Group, due
 from penstock.connectors.redis.partition import Holding, watermark_of
 from penstock.connectors.store.command import pack
 from penstock.connectors.store.connection import Connection
+from penstock.connectors.store.reply import ReplyError
 from penstock.connectors.watermark import Watermarks
 from penstock.errors import Unavailable
 
@@ -142,11 +143,13 @@ class RedisSource:
             await asyncio.wait(self._tasks)
         held = list(self._held.values())
         if self._connection.problem is None and self._reader.problem is None:
-            with suppress(Unavailable, TimeoutError):
+            try:
                 async with asyncio.timeout(LEAVING):
                     await self.confirm()
                     await self._group.release(held)
                     await self._group.leave()
+            except (Unavailable, ReplyError, TimeoutError) as error:
+                log.warning("%s: left without the last confirmation: %s", self.name, str(error) or "no answer")
         for holding in held:
             holding.fence()
         self._held.clear()
@@ -210,13 +213,16 @@ class RedisSource:
 
     async def _hand_on(self, holding: Holding) -> None:
         """Let a partition finish what runs, and give it back."""
-        with suppress(Unavailable, TimeoutError):
+        with suppress(TimeoutError):
             async with asyncio.timeout(DRAIN):
                 while holding.running():
                     await asyncio.sleep(PAUSE)
-        with suppress(Unavailable):
+        try:
             await self.confirm()
             await self._group.release([holding])
+        except (Unavailable, ReplyError) as error:
+            # Held no longer, it is renewed no longer: others have it when the lease runs out.
+            log.warning("%s: partition %s is not given back: %s", self.name, holding.partition, error)
         if self._held.get(holding.partition.number) is holding:
             del self._held[holding.partition.number]
         log.info("%s: partition %s is handed on", self.name, holding.partition)

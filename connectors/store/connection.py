@@ -170,6 +170,9 @@ class Connection:
             raise ConfigError(f"{self.name}: {self.where} refuses the login of its address ({error})") from None
         except (exceptions.RedisError, OSError) as error:
             raise Unavailable(self.name, f"{self.where} does not answer ({error})") from None
+        except BaseException:
+            await client.disconnect(nowait=True)
+            raise
         return cast("AbstractConnection", client)
 
     def _lost(self, link: Link, reason: str) -> None:
@@ -203,6 +206,9 @@ class Connection:
                 self.problem = error.reason
             except ConfigError as error:
                 self.problem = str(error)
+            except Exception as error:  # whatever it is, those who wait must not wait for a task that has ended
+                self.problem = f"{self.where}: {type(error).__name__}: {error}"
+                log.exception("%s: connecting failed and is tried again", self.name)
             else:
                 if before is not None:
                     log.warning("%s: %s answers again, after %.1f s", self.name, self.where, self._loop.time() - lost)

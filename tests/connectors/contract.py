@@ -7,6 +7,7 @@ class TestMemorySource(LogContract):
 
 from __future__ import annotations
 
+from tests.connectors.log_contract import LogContract
 from tests.connectors.rig import (
     PATIENCE,
     Ledger,
@@ -24,7 +25,7 @@ from tests.connectors.rig import (
     until,
 )
 from tests.connectors.sink_contract import KeyedSinkContract, SinkContract, SinkOutageContract
-from tests.connectors.source_contract import LogContract, RedeliveryContract, SourceContract, SourceOutageContract
+from tests.connectors.source_contract import RedeliveryContract, SourceContract, SourceOutageContract
 
 __all__ = [
     "PATIENCE",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -187,3 +188,16 @@ async def patiently(open_it: Callable[[], Awaitable[None]]) -> None:
         return True
 
     await until(opened)
+
+
+@asynccontextmanager
+async def reading(endpoint: Endpoint, site: Site) -> AsyncIterator[Source]:
+    """A source in a process of its own, that leaves at the end."""
+    source = endpoint.source(site)
+    await patiently(source.open)
+    try:
+        yield source
+    finally:
+        source.stop()
+        await source.close()
+        await site.close()

@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -187,3 +188,27 @@ async def test_one_bad_event_does_not_harm_the_others(boosting: Published, model
     assert isinstance(bad, BadEvent)
     assert "feature 'feature_0' is nan" in str(bad)
     assert sum(isinstance(answer, Prediction) for answer in answers) == 63
+
+
+class Silent(Counting):
+    """A model that says nothing of the number 7."""
+
+    def run(self, rows: Sequence[Row]) -> list[Prediction]:
+        return [answer for answer in super().run(rows) if answer.value != 7]
+
+
+async def test_a_row_that_gets_no_answer_fails_alone() -> None:
+    batcher = Batcher(Silent())
+    asked = [batcher.predict(row(number)) for number in range(6, 9)]
+    answers = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 10)
+    assert [answers[0], answers[2]] == [Prediction(6.0), Prediction(8.0)]
+    assert isinstance(answers[1], ValueError) and "answers 1 rows with 0 predictions" in str(answers[1])
+
+
+async def test_an_executor_that_has_ended_fails_those_who_ask() -> None:
+    executor = ThreadPoolExecutor()
+    executor.shutdown()
+    batcher = Batcher(Counting(Cost(1.0, 0.0)), executor=executor)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        await asyncio.wait_for(batcher.predict(row(1)), 10)
+    await batcher.close()

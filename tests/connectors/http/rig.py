@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from aiohttp import ClientSession, web
 
-from penstock.connectors import Settings, Site
+from penstock.connectors import Batch, Message, Refusal, Settings, Site, Source
 from penstock.connectors.http.endpoint import Http
 from penstock.connectors.http.server import http_server
-from tests.connectors.rig import Record, until
+from penstock.errors import BadEvent
+from tests.connectors.rig import Record, reading, until
 from tests.servers.port import free_port
 
 _numbers = itertools.count()
 JSON = {"content-type": "application/json"}
 LINES = {"content-type": "application/x-ndjson"}
+STRUCTURED = {"content-type": "application/cloudevents+json"}
+BATCH = {"content-type": "application/cloudevents-batch+json"}
+CORE = {"specversion": "1.0", "id": "7", "source": "/a", "type": "t"}
 
 
 class HttpSourceRig:
@@ -128,3 +133,31 @@ class HttpSinkRig:
             return await self.answer(request, record)
         self.records.append(record)
         return web.Response(status=204)
+
+
+def opened(rig: HttpSourceRig, endpoint: Http | None = None) -> AbstractAsyncContextManager[Source]:
+    """The rig's source, or another one on its server."""
+    return reading(endpoint or rig.endpoint, rig.site())
+
+
+@asynccontextmanager
+async def echoing(rig: HttpSourceRig, endpoint: Http | None = None) -> AsyncIterator[list[Batch]]:
+    """A source whose every record is answered with what it said, and kept in the list."""
+    seen: list[Batch] = []
+
+    async def run() -> None:
+        while batches := await source.receive():
+            for batch in batches:
+                seen.append(batch)
+                for index, value in enumerate(batch.values):
+                    if isinstance(value, BadEvent):
+                        batch.answer(index, Refusal(value.status, value.reason, value.path))
+                    else:
+                        batch.answer(index, [Message("reply", value)])
+                    batch.settle(index)
+
+    async with opened(rig, endpoint) as source:
+        running = asyncio.create_task(run())
+        yield seen
+        source.stop()
+        await running

@@ -18,14 +18,10 @@ from penstock.connectors import Event, Settings, Site
 from penstock.connectors.http.durable import HttpDurableSource
 from penstock.connectors.http.endpoint import Http
 from tests.connectors.contract import SourceContract
-from tests.connectors.http.rig import JSON, LINES, HttpSourceRig
+from tests.connectors.http.rig import BATCH, CORE, JSON, LINES, STRUCTURED, HttpSourceRig
 from tests.connectors.rig import take, until
 from tests.pipeline.process import Running, post
 from tests.servers import Redis
-
-CORE = {"specversion": "1.0", "id": "7", "source": "/a", "type": "t"}
-STRUCTURED = {"content-type": "application/cloudevents+json"}
-BATCH = {"content-type": "application/cloudevents-batch+json"}
 
 
 class DurableRig(HttpSourceRig):

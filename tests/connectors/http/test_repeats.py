@@ -63,6 +63,23 @@ async def taken_by(source: Source) -> Taken:
 
 
 class TestOneProcess:
+    async def test_a_key_of_the_store_that_cannot_be_read_is_not_waited_for(
+        self, workers: Workers, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Each request that comes under its id is told at once; none joins one that never ends."""
+        rig, source = await workers.start(MemoryStore())
+        settle = MemoryStore.settle
+
+        async def garbled(self: MemoryStore, name: str, value: bytes, ttl: float) -> bytes | None:
+            return b"somebody else's"
+
+        monkeypatch.setattr(MemoryStore, "settle", garbled)
+        assert [(await rig.post(b"1", key())).status for _ in range(2)] == [500, 500]
+        monkeypatch.setattr(MemoryStore, "settle", settle)
+        sender = await rig.begin(b"1", key())
+        (await taken_by(source)).settle()
+        assert (await sender).status == 202
+
     async def test_an_answer_is_kept(self, workers: Workers) -> None:
         rig, source = await workers.start()
         sender = await rig.begin(b"1", key())

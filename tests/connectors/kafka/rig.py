@@ -20,6 +20,9 @@ from tests.servers import Kafka as Server
 
 T = TypeVar("T")
 
+CLIENTS = ("confluent", "kafka-python")
+"""The client libraries, as the settings name them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Committed:

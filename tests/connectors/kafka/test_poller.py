@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
+import pytest
+
 from penstock.connectors.batch import Partition
 from penstock.connectors.kafka.batch import Commits, KafkaBatch, Progress
 from penstock.connectors.kafka.poller import Poller
@@ -15,15 +17,19 @@ from tests.connectors.rig import until
 
 
 class Scripted:
-    """A consumer that has no records. `meanwhile` is done in the next poll."""
+    """A consumer that has no records. `meanwhile` is done in the next poll, `failures` when it is opened once more."""
 
     def __init__(self) -> None:
         self.meanwhile: Callable[[], None] | None = None
+        self.failures: list[Exception] = []
+        self.opened = 0
         self.commits: list[Commits] = []
         self.closed = False
 
     def open(self) -> None:
-        """There is nothing to open."""
+        self.opened += 1
+        if self.opened > 1 and self.failures:
+            raise self.failures.pop()
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         if self.meanwhile is not None:
@@ -56,12 +62,13 @@ class Told:
     def __init__(self) -> None:
         self.arrived: deque[tuple[Progress, KafkaBatch]] = deque()
         self.ended: list[tuple[Commits, Exception | None]] = []
+        self.problems: list[str | None] = []
 
     def arrive(self) -> None:
         """Nothing does."""
 
     def trouble(self, problem: str | None) -> None:
-        """There is none."""
+        self.problems.append(problem)
 
     def lost(self, partitions: Sequence[int]) -> None:
         """None is."""
@@ -93,3 +100,15 @@ async def test_a_commit_that_waits_while_its_partition_leaves_is_not_made() -> N
     assert consumer.commits == [{1: (9, "")}]
     assert told.ended == [({}, None)], "who waits for the first is told that it has ended"
     assert consumer.closed
+
+
+async def test_a_client_that_fails_as_nobody_foresaw_is_made_anew_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.connectors.kafka.poller.RETRY", 0.01)
+    consumer, told = Scripted(), Told()
+    consumer.failures = [RuntimeError("unforeseen")]
+    poller = Poller(consumer, {}, told, asyncio.get_running_loop())
+    await poller.open()
+    poller.restart("it begins again")
+    await until(lambda: consumer.opened == 3 and told.problems[-1:] == [None])
+    assert told.problems == ["it begins again", "RuntimeError: unforeseen", None]
+    await poller.close()

@@ -26,14 +26,7 @@ from tests.servers import Kafka as Server
 
 pytestmark = pytest.mark.slow
 
-CLIENTS = ("confluent", "kafka-python")
 QUICK = {"PENSTOCK_KAFKA_TRANSACTION_INTERVAL": "50ms"}
-
-
-@pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest) -> str:
-    """The client library under test."""
-    return str(request.param)
 
 
 @pytest.fixture

@@ -258,3 +258,22 @@ async def test_closing_fails_what_is_in_flight(redis_address: str) -> None:
     for each in (future, waiting):
         with pytest.raises(Unavailable):
             await each
+
+
+async def test_what_nobody_foresaw_does_not_end_the_connection(
+    redis_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits for the connection to come back would wait for ever."""
+    async with connected(redis_address, patience=PATIENCE) as connection:
+        greet, failures = Connection._greet, [RuntimeError("unforeseen")]
+
+        async def once(self: Connection) -> Any:
+            if failures:
+                raise failures.pop()
+            return await greet(self)
+
+        monkeypatch.setattr(Connection, "_greet", once)
+        assert connection._link is not None
+        connection._link.abort()
+        await until(lambda: not failures)
+        assert await connection.ask(pack("PING"), again=True) == [b"PONG"]
