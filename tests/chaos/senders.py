@@ -97,7 +97,7 @@ class ThroughKafka(Sender):
         return [first + at % OWN for at in range(self.size)]
 
     def wave(self, steps: Sequence[Step]) -> None:
-        self.client.list_topics(self.topic, timeout=60)  # a partition that was added is found at once
+        self.client.list_topics(self.topic, timeout=180)  # a partition that was added is found at once
         failures: list[object] = []
         for step in steps:
             self.client.produce(
@@ -107,7 +107,7 @@ class ThroughKafka(Sender):
                 self._next % self.partitions,
                 on_delivery=lambda error, _: failures.append(error) if error is not None else None,
             )
-        assert self.client.flush(60) == 0 and not failures, failures[:1]
+        assert self.client.flush(180) == 0 and not failures, failures[:1]
         self._next += 1
 
 
@@ -182,7 +182,7 @@ class Busy(Exception):
     """429 or 503: to be sent again."""
 
 
-def insist(send: Callable[[], object], *failures: type[BaseException], patience: float = 120.0) -> None:
+def insist(send: Callable[[], object], *failures: type[BaseException], patience: float = 180.0) -> None:
     """Send until it succeeds. Raises the last of these failures after `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:

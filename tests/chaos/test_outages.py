@@ -18,12 +18,12 @@ from tests.application.foreign import make_topic
 from tests.application.process import Process, until
 from tests.chaos.conftest import TALLY
 from tests.chaos.senders import PARTITIONS, ThroughKafka
-from tests.chaos.trial import Trial
+from tests.chaos.trial import PATIENCE, Trial
 from tests.servers import Kafka, Mosquitto, Redis
 from tests.servers.port import HOST
 from tests.servers.proxy import Proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 AWAY = 2.0
 """Seconds that a server is away."""
@@ -100,7 +100,7 @@ def test_the_store_is_replaced_by_its_replica(program: Process, topics: str, own
         with trial(program, topics, seed) as tried:
             tried.come_further()
             proxy.hold()
-            until(lambda: replicated(own_redis) == replicated(replica), "the replica has everything")
+            until(lambda: replicated(own_redis) == replicated(replica), "the replica has everything", patience=PATIENCE)
             with redis.Redis.from_url(replica.address) as client:
                 client.replicaof("NO", "ONE")
             own_redis.stop()
@@ -177,7 +177,7 @@ def test_a_topic_is_deleted_and_made_again(
         tried.come_further(200)
         for sender in tried.senders:
             sender.stop()
-        until(lambda: not tried.missing(), lambda: str(tried.missing()))
+        until(lambda: not tried.missing(), lambda: str(tried.missing()), patience=PATIENCE)
         assert program.stop() == 0, program.tail()
         admin = AdminClient({"bootstrap.servers": broker.address})
         admin.delete_topics([f"{topics}in"])[f"{topics}in"].result(30)

@@ -33,7 +33,7 @@ EVENTS = int(os.environ.get("FUZZ_REAL", "600"))
 SEED = int(os.environ.get("FUZZ_SEED", "1")) or Random().getrandbits(32)
 
 
-@pytest.mark.timeout(240 + EVENTS // 10)
+@pytest.mark.timeout(600 + EVENTS)
 @pytest.mark.parametrize(("client", "sink"), [("confluent", "kafka"), ("kafka-python", "mqtt")])
 async def test_whatever_strangers_send_has_one_outcome(
     client: str,
