@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -29,6 +30,9 @@ AWAY = 2.0
 """Seconds that a server is away."""
 
 FROZEN = 10.0
+
+COMINGS = 8 if "DEATHS" not in os.environ else 80
+"""How often one of the consumers comes or goes."""
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +134,7 @@ def test_mosquitto_is_restarted(program: Process, topics: str, own_mosquitto: Mo
         tried.finish()
 
 
+@pytest.mark.timeout(600 + 30 * COMINGS)
 def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, seed: int) -> None:
     """Three processes, of which one is stopped or started every other second."""
     random = Random(seed)
@@ -142,7 +147,7 @@ def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, se
             del variables["PENSTOCK_HTTP_LISTEN"], variables["PENSTOCK_ADMIN_LISTEN"]
             others.append(stack.enter_context(Process(tmp_path / name, variables, TALLY)))
         tried = stack.enter_context(trial(program, topics, seed, doors=("kafka", "redis")))
-        for _ in range(8):
+        for _ in range(COMINGS):
             one = random.choice(others)
             if one.running:
                 assert one.stop() == 0, one.tail()
