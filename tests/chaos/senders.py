@@ -29,17 +29,22 @@ OWN = 3
 
 
 class Sender(Thread):
-    """Events `door-0` ... of a dozen keys. `sent` are those that the other side has confirmed to have."""
+    """Events `door-0` ... of a dozen keys. `sent` are those that the other side has confirmed to have.
+
+    Past `enough` of them it all but rests, so that a slow machine has no more to do than a fast one.
+    """
 
     door = ""
     size = 20
     pause = 0.2
+    rest = 3.0
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.sent: list[Step] = []
+        self.enough = 10**9
         self.failure: BaseException | None = None
-        self._enough = Event()
+        self._end = Event()
 
     def wave(self, steps: Sequence[Step]) -> None:
         """Send these, and return when they are confirmed."""
@@ -51,7 +56,7 @@ class Sender(Thread):
 
     def run(self) -> None:
         try:
-            while not self._enough.wait(self.pause):
+            while not self._end.wait(self.pause if len(self.sent) < self.enough else self.rest):
                 start = len(self.sent)
                 steps = [
                     Step(f"{self.door}-{start + at}", f"{self.door}-{key}", (start + at) % SHOPS)
@@ -64,7 +69,7 @@ class Sender(Thread):
 
     def stop(self) -> None:
         """Send no more. Raises what has ended it before."""
-        self._enough.set()
+        self._end.set()
         self.join()
         if self.failure is not None:
             raise self.failure
@@ -76,7 +81,7 @@ class Sender(Thread):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._enough.set()
+        self._end.set()
         if error is None:
             self.stop()
 
