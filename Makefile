@@ -26,7 +26,8 @@ chaos: .venv/.dev ## Break everything for long: DEATHS=1000 kills of workers; SE
 		$(PY) -m pytest tests/chaos --timeout 0 --log-cli-level=INFO $(ARGS)
 
 fuzz: .venv/.dev ## Feed N=1000000 malformed events to all readers; SEED=1 repeats a run
-	@FUZZ=$(or $(N),1000000) FUZZ_SEED=$(or $(SEED),0) $(PY) -m pytest tests/chaos/test_fuzz.py --log-cli-level=INFO $(ARGS)
+	@FUZZ=$(or $(N),1000000) FUZZ_REAL=5000 FUZZ_SEED=$(or $(SEED),0) \
+		$(PY) -m pytest tests/chaos/test_fuzz.py tests/chaos/test_strangers.py --log-cli-level=INFO $(ARGS)
 
 check: .venv/.dev ## Check format, lint, types and the direction of imports
 	.venv/bin/ruff format --check .

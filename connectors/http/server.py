@@ -9,6 +9,7 @@ import re
 from typing import Protocol
 from urllib.parse import quote, unquote
 
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web import BaseRequest, Response, Server, ServerRunner, TCPSite
 
 from penstock.connectors import template
@@ -17,6 +18,9 @@ from penstock.connectors.site import Site
 from penstock.errors import BadEvent, ConfigError
 
 log = logging.getLogger(__name__)
+
+_wire = logging.getLogger(f"{__name__}.wire")
+"""Where aiohttp tells what befalls its connections."""
 
 _SAFE = "/{}:@!$&'()*,;=~-._"
 GRACE = 5.0  # seconds that requests under way have to end when the process leaves
@@ -67,7 +71,7 @@ class HttpServer:
                 return BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=limit)  # type: ignore[arg-type]
 
             # Compressed bodies are inflated here, where one that is cut short is noticed.
-            server = Server(self._handle, request_factory=make, access_log=None, auto_decompress=False)
+            server = Server(self._handle, request_factory=make, access_log=None, auto_decompress=False, logger=_wire)
             runner = ServerRunner(server, shutdown_timeout=GRACE)
             await runner.setup()
             try:
@@ -158,3 +162,15 @@ def _host_and_port(listen: str) -> tuple[str | None, int]:
     if not colon or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"PENSTOCK_HTTP_LISTEN is {listen!r}: write host:port, for example 127.0.0.1:8080")
     return host.strip("[]") or None, int(port)
+
+
+def _ours(record: logging.LogRecord) -> bool:
+    """Whether a line belongs into our log. Whoever sends what is no request has his 400, and fills nobody's disk."""
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, HttpProcessingError):
+        return True
+    log.debug("what came is no request: %s", error)
+    return False
+
+
+_wire.addFilter(_ours)

@@ -31,17 +31,22 @@ OWN = 3
 
 
 class Sender(Thread):
-    """Events `door-0` ... of a dozen keys. `sent` are those that the other side has confirmed to have."""
+    """Events `door-0` ... of a dozen keys. `sent` are those that the other side has confirmed to have.
+
+    Past `enough` of them it all but rests, so that a slow machine has no more to do than a fast one.
+    """
 
     door = ""
     size = 20
     pause = 0.2
+    rest = 3.0
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
         self.sent: list[Step] = []
+        self.enough = 10**9
         self.failure: BaseException | None = None
-        self._enough = Event()
+        self._end = Event()
 
     def wave(self, steps: Sequence[Step]) -> None:
         """Send these, and return when they are confirmed."""
@@ -53,7 +58,7 @@ class Sender(Thread):
 
     def run(self) -> None:
         try:
-            while not self._enough.wait(self.pause):
+            while not self._end.wait(self.pause if len(self.sent) < self.enough else self.rest):
                 start = len(self.sent)
                 steps = [
                     Step(f"{self.door}-{start + at}", f"{self.door}-{key}", (start + at) % SHOPS)
@@ -66,7 +71,7 @@ class Sender(Thread):
 
     def stop(self) -> None:
         """Send no more. Raises what has ended it before."""
-        self._enough.set()
+        self._end.set()
         self.join()
         if self.failure is not None:
             raise self.failure
@@ -78,7 +83,7 @@ class Sender(Thread):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._enough.set()
+        self._end.set()
         if error is None:
             self.stop()
 
@@ -103,7 +108,7 @@ class ThroughKafka(Sender):
         return msgspec.json.encode(step)
 
     def wave(self, steps: Sequence[Step]) -> None:
-        self.client.list_topics(self.topic, timeout=60)  # a partition that was added is found at once
+        self.client.list_topics(self.topic, timeout=180)  # a partition that was added is found at once
         failures: list[object] = []
         for step in steps:
             self.client.produce(
@@ -113,7 +118,7 @@ class ThroughKafka(Sender):
                 self._next % self.partitions,
                 on_delivery=lambda error, _: failures.append(error) if error is not None else None,
             )
-        assert self.client.flush(60) == 0 and not failures, failures[:1]
+        assert self.client.flush(180) == 0 and not failures, failures[:1]
         self._next += 1
 
 
@@ -223,7 +228,7 @@ class Busy(Exception):
     """429 or 503: to be sent again."""
 
 
-def insist(send: Callable[[], object], *failures: type[BaseException], patience: float = 120.0) -> None:
+def insist(send: Callable[[], object], *failures: type[BaseException], patience: float = 180.0) -> None:
     """Send until it succeeds. Raises the last of these failures after `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
@@ -18,17 +19,20 @@ from confluent_kafka.cimpl import NewPartitions, NewTopic
 from tests.application.process import Process, until
 from tests.chaos.conftest import TALLY
 from tests.chaos.senders import PARTITIONS, ThroughKafka, ThroughMqtt5
-from tests.chaos.trial import Trial
+from tests.chaos.trial import PATIENCE, Trial
 from tests.servers import Kafka, Mosquitto, Redis
 from tests.servers.port import HOST
 from tests.servers.proxy import Proxy
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 AWAY = 2.0
 """Seconds that a server is away."""
 
 FROZEN = 10.0
+
+COMINGS = 8 if "DEATHS" not in os.environ else 80
+"""How often one of the consumers comes or goes."""
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,7 @@ def test_the_store_is_replaced_by_its_replica(program: Process, topics: str, own
         with trial(program, topics, seed) as tried:
             tried.come_further()
             proxy.hold()
-            until(lambda: replicated(own_redis) == replicated(replica), "the replica has everything")
+            until(lambda: replicated(own_redis) == replicated(replica), "the replica has everything", patience=PATIENCE)
             with redis.Redis.from_url(replica.address) as client:
                 client.replicaof("NO", "ONE")
             own_redis.stop()
@@ -152,6 +156,7 @@ def test_mosquitto_is_restarted_and_forgets_who_shares(
         tried.finish(ordered=("kafka",))
 
 
+@pytest.mark.timeout(600 + 30 * COMINGS)
 def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, seed: int) -> None:
     """Three processes, of which one is stopped or started every other second."""
     random = Random(seed)
@@ -164,7 +169,7 @@ def test_consumers_come_and_go(program: Process, topics: str, tmp_path: Path, se
             del variables["PENSTOCK_HTTP_LISTEN"], variables["PENSTOCK_ADMIN_LISTEN"]
             others.append(stack.enter_context(Process(tmp_path / name, variables, TALLY)))
         tried = stack.enter_context(trial(program, topics, seed, doors=("kafka", "redis")))
-        for _ in range(8):
+        for _ in range(COMINGS):
             one = random.choice(others)
             if one.running:
                 assert one.stop() == 0, one.tail()
@@ -201,9 +206,9 @@ def test_a_topic_is_deleted_and_made_again(
         tried.come_further(200)
         for sender in tried.senders[: 1 if running else None]:
             sender.stop()
-        until(lambda: not tried.ledger.missing(tried.senders[0].sent), lambda: str(tried.missing()))
+        until(lambda: not tried.ledger.missing(tried.senders[0].sent), lambda: str(tried.missing()), patience=PATIENCE)
         if not running:
-            until(lambda: not tried.missing(), lambda: str(tried.missing()))
+            until(lambda: not tried.missing(), lambda: str(tried.missing()), patience=PATIENCE)
             assert program.stop() == 0, program.tail()
         made_again(broker.address, f"{topics}in")
         again = ThroughKafka(broker.address, f"{topics}in")

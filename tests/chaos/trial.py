@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from tests.application.foreign import make_topic
-from tests.application.process import Process, until
+from tests.application.process import Process, command, until
 from tests.chaos.ledger import Ledger
 from tests.chaos.senders import PARTITIONS, Sender, ThroughHttp, ThroughKafka, ThroughMqtt, ThroughRedis
 from tests.chaos.tally import Step
+
+PATIENCE = 180.0
+"""Seconds that whatever must come is waited for. Only a failure takes so long, on however slow a machine."""
 
 
 class Trial:
@@ -46,7 +49,8 @@ class Trial:
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self.program.start()
+        self.program.start(wait=False)
+        self.program.ready(patience=PATIENCE)
         for sender in self.senders:
             self._stack.enter_context(sender)
         return self
@@ -73,33 +77,43 @@ class Trial:
                 raise sender.failure
         return True
 
+    def allow(self, count: int) -> None:
+        """Let each sender send so many more before it rests."""
+        for sender in self.senders:
+            sender.enough = len(sender.sent) + count
+
     def come_further(self, count: int = 100) -> None:
         """Wait until so many more events were sent."""
         enough = len(self.sent) + count
         until(
             lambda: self.going() and len(self.sent) >= enough,
             lambda: f"events are taken: {self.ledger.what}\n{self.program.tail()}",
+            patience=PATIENCE,
         )
 
     def finish(
-        self,
-        *,
-        ordered: Sequence[str] = ("kafka", "again", "redis", "http", "mqtt"),
-        patience: float = 60.0,
-        forgot: bool = False,
+        self, *, ordered: Sequence[str] = ("kafka", "again", "redis", "http", "mqtt"), forgot: bool = False
     ) -> int:
         """Stop sending, wait for the rest, and check everything; how many actions were repeated."""
         for sender in self.senders:
             sender.stop()
         sent = self.sent
-        until(
-            lambda: not self.ledger.missing(sent),
-            lambda: f"missing {self.missing()} of {len(sent)}: {self.ledger.what}\n{self.program.tail()}",
-            patience=patience,
-        )
+        missing = len(sent) * 3 + 1
+        # However long it takes: what must not happen is that nothing more comes.
+        while missing:
+            before = missing
+            until(
+                lambda: len(self.ledger.missing(sent)) < before,  # noqa: B023
+                lambda: f"missing {self.missing()} of {len(sent)}: {self.ledger.what}\n{self.program.tail()}",
+                patience=PATIENCE,
+            )
+            missing = len(self.ledger.missing(sent))
         repeated = self.ledger.check(sent, ordered=ordered, forgot=forgot)
-        self.program.ready()
-        assert self.program.metrics()["dead_letters"] == 0, self.program.tail()
+        self.program.ready(patience=PATIENCE)
+        pipeline = f"{self.program.variables['PENSTOCK_NAMESPACE']}.tally"
+        asked = ("dead", "list", "--no-group", "--pipeline", pipeline)
+        letters = command(*asked, variables=self.program.variables, folder=self.program.folder)
+        assert not letters.splitlines()[1:], f"{letters}{self.program.tail()}"
         assert self.program.stop() == 0, self.program.tail()
         return repeated
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.chaos.mutations import TOKENS, Mutations
 
-TOPICS = (*(b"terminals/T-1/payments",) * 6, b"terminals//payments", "terminals/ü💶/payments".encode())
+TERMINALS = (*(b"T-1",) * 6, b"", "ü💶".encode())
 
 
 def number(value: int) -> bytes:
@@ -21,8 +21,8 @@ def text(value: bytes) -> bytes:
     return len(value[:60_000]).to_bytes(2, "big") + value[:60_000]
 
 
-def publish(supply: Mutations, mid: int) -> tuple[int, bytes]:
-    """A message of QoS 1: the first byte of its packet, and what comes behind the packet's length.
+def publish(supply: Mutations, mid: int, base: bytes = b"terminals") -> tuple[int, bytes]:
+    """A message of QoS 1 to `base/.../payments`: its packet's first byte, and what comes behind the length.
 
     Its properties are those that a message may have, in any order and with any text; now and then one is broken.
     """
@@ -49,9 +49,8 @@ def publish(supply: Mutations, mid: int) -> tuple[int, bytes]:
     if random.random() < 0.03:
         at = random.randrange(len(packed) + 1)
         packed = packed[:at] + random.choice((b"\x00", b"\xff", b"\x7e", b"\x26\xff\xff")) + packed[at + 1 :]
-    return 0x32, text(random.choice(TOPICS)) + mid.to_bytes(2, "big") + number(len(packed)) + packed + (
-        one.value or b""
-    )
+    topic = base + b"/" + random.choice(TERMINALS) + b"/payments"
+    return 0x32, text(topic) + mid.to_bytes(2, "big") + number(len(packed)) + packed + (one.value or b"")
 
 
 def request(supply: Mutations) -> bytes:
