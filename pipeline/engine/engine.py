@@ -18,6 +18,7 @@ from penstock.pipeline.engine.claims import Claims
 from penstock.pipeline.engine.confinement import Confinement
 from penstock.pipeline.engine.durability import assure
 from penstock.pipeline.engine.gate import Gate
+from penstock.pipeline.engine.generation import generation, watermarks_key
 from penstock.pipeline.engine.kept import compare
 from penstock.pipeline.engine.lane import Lane
 from penstock.pipeline.engine.metrics import Metrics
@@ -77,6 +78,7 @@ class Engine:
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
         self.watermarks: Watermarks | None = None
+        self.generation = ""
         self._load = models
         self.endpoint = endpoint
         self._exits = AsyncExitStack()
@@ -142,6 +144,8 @@ class Engine:
             log.warning(
                 "%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace
             )
+        except Exception as error:  # what ends a source or a slot is for `run` to raise
+            log.debug("nothing is waited for: %s", error)
         for task in [*self.workers, *self.pumps, *self._work]:
             task.cancel()
         await asyncio.gather(*self.workers, *self.pumps, *self._work, return_exceptions=True)
@@ -186,9 +190,11 @@ class Engine:
     async def _open_store(self) -> None:
         await self.store.open()
         await assure(self.store, self.site.settings.process.durability)
-        await compare(self.store, self.site.group, self.graph)
         if self.graph.updating:
-            self.watermarks = Watermarks(self.store, f"penstock:{self.site.group}:watermarks")
+            self.generation = await generation(self.store, self.site.group)
+        await compare(self.store, self.site.group, self.graph, self.generation)
+        if self.graph.updating:
+            self.watermarks = Watermarks(self.store, watermarks_key(self.site.group, self.generation))
             await self.watermarks.open()
 
     async def _load_model(self, ref: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from penstock.connectors.batch import Partition
@@ -24,6 +24,9 @@ class Scripted:
 
     def open(self) -> None:
         """There is nothing to open."""
+
+    def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
+        return "", {}
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         if self.meanwhile is not None:
