@@ -10,13 +10,13 @@ from functools import partial
 from typing import Any
 
 from penstock.connectors import Endpoint, Site, Source, Store
-from penstock.connectors.protocol import Rewindable
+from penstock.connectors.protocol import Reconnecting, Rewindable
 from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.clock import Clock, SystemClock
 from penstock.pipeline.engine.binding import Binding
 from penstock.pipeline.engine.claims import Claims
 from penstock.pipeline.engine.confinement import Confinement
-from penstock.pipeline.engine.durability import assure
+from penstock.pipeline.engine.durability import Assurance
 from penstock.pipeline.engine.gate import Gate
 from penstock.pipeline.engine.generation import generation, watermarks_key
 from penstock.pipeline.engine.kept import compare
@@ -62,6 +62,7 @@ class Engine:
         self.site = site
         self.store = site.store = store
         self.clock: Clock = clock or SystemClock()
+        self.assurance = Assurance(store, site.settings.process.durability)
         self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.gate = Gate(self)
         self.outages = Outages(self.clock, self.gate.wake)
@@ -189,7 +190,9 @@ class Engine:
 
     async def _open_store(self) -> None:
         await self.store.open()
-        await assure(self.store, self.site.settings.process.durability)
+        await self.assurance.begin()
+        if isinstance(self.store, Reconnecting):
+            self.store.watch(lambda: self.spawn(self.assurance.again()))
         if self.graph.updating:
             self.generation = await generation(self.store, self.site.group)
         await compare(self.store, self.site.group, self.graph, self.generation)
