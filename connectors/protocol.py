@@ -96,6 +96,14 @@ class Sink(Protocol):
 
 
 @runtime_checkable
+class Reconnecting(Protocol):
+    """A store behind a connection, which may come back from another server process than it was lost to."""
+
+    def watch(self, connected: Callable[[], None]) -> None:
+        """Have this called on the loop whenever a lost connection has come back."""
+
+
+@runtime_checkable
 class Watched(Protocol):
     """A sink that itself knows when what it talks to is out, and holds messages meanwhile."""
 

@@ -91,6 +91,13 @@ class Consumer(Protocol):
     def open(self) -> None:
         """Connect, resolve where to start, subscribe. Raises `Unavailable` or `ConfigError`."""
 
+    def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
+        """The topic's identity, and what the group has committed of it, without becoming a member: in place of `open`.
+
+        Of a commit, the offset and its text, None where that cannot be read. Raises `Unavailable` or `ConfigError`.
+        """
+        ...
+
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         """Wait for records, up to `seconds`; by partition, as batches. Raises `Broken`."""
         ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 from penstock.connectors.kafka.batch import Commits, Progress
 from penstock.connectors.kafka.watermark import Marked
@@ -61,6 +62,9 @@ class Committer:
                 continue
             commits = due(self.owned.values())
             if not commits:
+                if self.marked is not None:
+                    with suppress(Unavailable):
+                        await self.marked.tidy()
                 return
             if await self._commit(commits) is not None:
                 await asyncio.sleep(AGAIN)
@@ -110,6 +114,8 @@ class Committer:
                 progress = self.owned.get(number)
                 if progress is not None:
                     progress.committed = commit
+            if self.marked is not None:
+                self.marked.committed(commits)
         else:
             log.warning("%s: commit failed and will be repeated: %s", self.name, error)
         future, self._committing = self._committing, None

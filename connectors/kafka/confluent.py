@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from penstock.connectors.kafka.batch import Commits, KafkaBatch
 from penstock.connectors.kafka.client import CONNECT, MOST, Broken, Fenced, Listener, Subscription
 from penstock.connectors.kafka.confluent_assignment import ConfluentAssignment
 from penstock.connectors.kafka.confluent_batch import ConfluentBatches
-from penstock.connectors.kafka.confluent_client import connection
+from penstock.connectors.kafka.confluent_client import committed, connection
 from penstock.connectors.kafka.confluent_health import ConfluentHealth
 from penstock.connectors.kafka.confluent_topic import ConfluentTopic
 from penstock.connectors.kafka.seat import Seat
@@ -72,6 +72,19 @@ class ConfluentConsumer:
         except BaseException:
             self.close()
             raise
+
+    def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
+        import confluent_kafka as ck
+
+        settings, group = self.subscription.settings, self.subscription.group
+        consumer = ck.Consumer({**connection(settings), "group.id": group, "enable.auto.commit": False})
+        try:
+            numbers = self._topic.find(consumer)
+            return self._topic.id, committed(consumer, self.subscription.topic, numbers)
+        except ck.KafkaException as error:
+            raise Unavailable("kafka", error.args[0].str()) from None
+        finally:
+            consumer.close()
 
     def _configuration(self) -> dict[str, Any]:
         settings = self.subscription.settings

@@ -57,7 +57,7 @@ def committed(consumer: ck.Consumer, topic: str, numbers: Sequence[int]) -> dict
         some = left[attempt % 2 :: 2] if attempt and len(left) > 1 else left
         for each in consumer.committed([ck.TopicPartition(topic, number) for number in some], timeout=CONNECT):
             try:
-                text = each.metadata
+                text = each.metadata or ""
             except UnicodeDecodeError:
                 if attempt < ATTEMPTS - 2:
                     continue

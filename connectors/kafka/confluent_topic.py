@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.kafka.client import CONNECT, Broken, Subscription
 from penstock.connectors.kafka.confluent_client import PROBE, connection
+from penstock.connectors.kafka.note import write
 from penstock.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ class ConfluentTopic:
             return
         for each in asked:
             each.offset = consumer.get_watermark_offsets(each, timeout=CONNECT)[1]
+        # With a note, that it can be told from one which somebody else has made.
+        ends = [(self.name, each.partition, each.offset, write(self.id, each.offset, ())) for each in asked]
         try:
-            consumer.commit(offsets=asked, asynchronous=False)
+            consumer.commit(offsets=[ck.TopicPartition(*end) for end in ends], asynchronous=False)
         except ck.KafkaException as error:
             # A member that is there already has resolved it.
             if error.args[0].code() != ck.KafkaError.UNKNOWN_MEMBER_ID:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NoReturn
 
 from penstock.connectors.kafka.batch import Commits, KafkaBatch
@@ -58,6 +58,19 @@ class PythonConsumer:
             raise
         self._heard = time.monotonic()
         self._down = False
+
+    def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
+        settings, group = self.subscription.settings, self.subscription.group
+        options = {"group_id": group, "enable_auto_commit": False}
+        consumer = connected(settings, self.subscription.client_id, "KafkaConsumer", options)
+        try:
+            self._topic.attach(consumer)
+            commits = self._topic.standing()
+            return self._topic.id, commits
+        except library("kafka.errors").KafkaError as error:
+            raise refusal(settings, error) from None
+        finally:
+            consumer.close()
 
     def _configuration(self) -> dict[str, Any]:
         sticky = library("kafka.coordinator.assignors.cooperative_sticky").CooperativeStickyAssignor

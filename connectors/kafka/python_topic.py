@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from typing import Any
 
 from penstock.connectors.kafka.client import CONNECT, Subscription
+from penstock.connectors.kafka.note import write
 from penstock.connectors.kafka.python_client import library, offsets
 from penstock.connectors.kafka.start import Starts
 from penstock.errors import Unavailable
@@ -78,10 +79,22 @@ class PythonTopic:
         if all(self._consumer.committed(place, timeout_ms=limit) is None for place in places):
             ends = self._consumer.end_offsets(places, timeout_ms=limit)
             try:
-                self._consumer.commit(offsets({place: (end, "") for place, end in ends.items()}), timeout_ms=limit)
+                # With a note, that it can be told from one which somebody else has made.
+                commits = {place: (end, write(self.id, end, ())) for place, end in ends.items()}
+                self._consumer.commit(offsets(commits), timeout_ms=limit)
             except errors.UnknownMemberIdError:
                 log.debug("a member that is there already has resolved where to start")
         self._consumer.unsubscribe()
+
+    def standing(self) -> dict[int, tuple[int, str | None]]:
+        """What the group has committed, without becoming a member. Raises `KafkaError` or `Unavailable`."""
+        self._consumer.assign([self.place(0)])
+        limit = round(CONNECT * 1000)
+        commits = {
+            number: self._consumer.committed(self.place(number), metadata=True, timeout_ms=limit)
+            for number in self.learn()
+        }
+        return {number: (one.offset, one.metadata) for number, one in commits.items() if one is not None}
 
     def look(self, now: float, starts: Starts) -> None:
         """See whether the topic is another, which raises `Broken`, or has more partitions.

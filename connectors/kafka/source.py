@@ -17,14 +17,19 @@ from penstock.connectors.kafka.client import Broken, Consumer, Listener
 from penstock.connectors.kafka.committer import Committer, due
 from penstock.connectors.kafka.departure import Departure
 from penstock.connectors.kafka.poller import Poller
-from penstock.connectors.kafka.watermark import Begun, Marked
+from penstock.connectors.kafka.watermark import Begun, Marked, origin
 from penstock.connectors.watermark import Watermarks
-from penstock.errors import Unavailable
+from penstock.errors import ConfigError, Unavailable
 
 log = logging.getLogger("penstock.kafka")
 
 LEAVING = 5.0
 """Seconds that leaving waits for a last commit."""
+
+REPROCESS = (
+    "its events were counted, so say what the state is to be: start once with --reprocess=keep-state (they act again, "
+    "on the state as it is, and change nothing) or --reprocess=new-state (all state begins anew, and they count)"
+)
 
 
 class KafkaSource:
@@ -48,6 +53,7 @@ class KafkaSource:
         self._poller: Poller | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._bell = Bell()
+        self._wrong: ConfigError | None = None
         self._signalled = False
         self._stopped = False
         self._leaving = False
@@ -57,7 +63,7 @@ class KafkaSource:
     async def open(self) -> None:
         self._loop = asyncio.get_running_loop()
         if self.watermarks is not None and self.committer.marked is None:
-            self.committer.marked = Marked(self.watermarks, self.topic)
+            self.committer.marked = Marked(self.watermarks, self.topic, self._refuse)
             self.watermarks.watch(self.rewind)
         self._poller = Poller(self.make(self), self._owned, self, self._loop)
         try:
@@ -70,6 +76,8 @@ class KafkaSource:
 
     async def receive(self) -> Sequence[Batch]:
         while not self._stopped:
+            if self._wrong is not None:
+                raise self._wrong
             if self.arrived:
                 batches = self._take()
                 if batches:
@@ -130,6 +138,14 @@ class KafkaSource:
     def span(self) -> int:
         """Offsets between commit and newest record, of the partition where they are most."""
         return max((progress.span for progress in tuple(self._owned.values())), default=0)
+
+    def standing(self) -> dict[str, tuple[int, str | None]]:
+        """By origin, what the group has committed, without becoming a member. Blocks, in place of `open`.
+
+        Raises `Unavailable` or `ConfigError`.
+        """
+        topic_id, commits = self.make(self).standing()
+        return {origin(self.topic, topic_id, number): commit for number, commit in commits.items()}
 
     def rewind(self, why: str = "the store may have lost something") -> None:
         """Begin again at the commits, or at the watermarks where they are older. Nothing of before is committed."""
@@ -204,6 +220,11 @@ class KafkaSource:
 
     def _arrived(self) -> None:
         self._signalled = False
+        self._bell.ring()
+
+    def _refuse(self, why: str) -> None:
+        """Whatever comes now is handed to nobody."""
+        self._wrong = ConfigError(f"{why}\n{REPROCESS}")
         self._bell.ring()
 
     def _revoke(self, leaving: list[Progress], answer: Future[Commits]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from penstock.connectors.kafka.batch import Commits
+from penstock.connectors.kafka.note import END, read
 from penstock.connectors.watermark import Watermarks
 from penstock.errors import Unavailable
 
@@ -21,11 +22,21 @@ PAUSE = 0.2
 
 
 class Marked:
-    """The watermarks of one topic: the offset that is committed then, and behind a space its note."""
+    """The watermarks of one topic: the offset that is committed then, and behind a space its note.
 
-    def __init__(self, watermarks: Watermarks, topic: str) -> None:
+    Behind that stands the offset which the partition began at where somebody else had committed it, until there is a
+    commit of our own: else a process that dies before that would find its watermark above a commit that is not ours.
+
+    `refuse` is told of partitions that somebody has put back below what is finished, without having said what the state
+    is to be: nothing of them may be handed over.
+    """
+
+    def __init__(self, watermarks: Watermarks, topic: str, refuse: Callable[[str], None]) -> None:
         self.watermarks = watermarks
         self.topic = topic
+        self.refuse = refuse
+        self._foreign: dict[int, int] = {}
+        self._untidy: dict[int, tuple[str, str]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def keep(self, commits: Commits, topic_id: str, server: str) -> bool:
@@ -33,8 +44,26 @@ class Marked:
 
         `server` is the watermarks' when the commits were read.
         """
-        places = {self._origin(number, topic_id): f"{offset:019d} {note}" for number, (offset, note) in commits.items()}
+        places = {}
+        for number, (offset, note) in commits.items():
+            where, mark = origin(self.topic, topic_id, number), f"{offset:019d} {note}"
+            self._untidy.pop(number, None)
+            if number in self._foreign:
+                self._untidy[number] = where, mark
+                mark += str(self._foreign[number])
+            places[where] = mark
         return await self.watermarks.keep(places, server)
+
+    def committed(self, commits: Commits) -> None:
+        """The broker has these."""
+        for number in commits:
+            self._foreign.pop(number, None)
+
+    async def tidy(self) -> None:
+        """Take out of the watermarks what no commit needs any more. Raises `Unavailable`."""
+        places = dict(mark for number, mark in self._untidy.items() if number not in self._foreign)
+        if places and await self.watermarks.keep(places, self.watermarks.server):
+            self._untidy = {number: mark for number, mark in self._untidy.items() if number in self._foreign}
 
     def begin(self, commits: Begun, topic_id: str, answer: Future[Begun], over: Callable[[], bool]) -> None:
         """Have it answered where to begin: at the commit or at the watermark, whichever is older.
@@ -47,7 +76,7 @@ class Marked:
         task.add_done_callback(self._tasks.discard)
 
     async def _begin(self, commits: Begun, topic_id: str, answer: Future[Begun], over: Callable[[], bool]) -> None:
-        origins = [self._origin(number, topic_id) for number in commits]
+        origins = [origin(self.topic, topic_id, number) for number in commits]
         while True:
             try:
                 found = await self.watermarks.read(origins)
@@ -57,7 +86,20 @@ class Marked:
                     answer.set_exception(error)
                     return
                 await asyncio.sleep(PAUSE)
-        begun = {number: older(commit, text) for (number, commit), text in zip(commits.items(), found, strict=True)}
+        marks = dict(zip(commits, found, strict=True))
+        back = {number: place for number, mark in marks.items() if (place := put_back(commits[number], mark))}
+        if back:
+            where = (f"partition {number} from {place} to {commits[number][0]}" for number, place in back.items())
+            self.refuse(f"{self.topic} was put back: {', '.join(where)}")
+            answer.set_result(commits)
+            return
+        begun: dict[int, tuple[int, str | None]] = {}
+        for number, commit in commits.items():
+            self._foreign.pop(number, None)
+            begun[number] = older(commit, marks[number])
+            if foreign(commit):
+                # It is meant, also where it is further on.
+                self._foreign[number], begun[number] = commit[0], commit
         for number, (offset, _) in begun.items():
             if offset < commits[number][0]:
                 log.warning(
@@ -69,9 +111,30 @@ class Marked:
                 )
         answer.set_result(begun)
 
-    def _origin(self, number: int, topic_id: str) -> str:
-        # As `KafkaBatch.origin` has it.
-        return f"{topic_id or self.topic}/{number}"
+
+def origin(topic: str, topic_id: str, number: int) -> str:
+    """What watermarks call a partition, as `KafkaBatch.origin` has it."""
+    return f"{topic_id or topic}/{number}"
+
+
+def put_back(commit: tuple[int, str | None], mark: str) -> int:
+    """Where everything was finished up to, if the commit is below that and was made by somebody else; else 0.
+
+    A commit of our own may be below its watermark, which was written first.
+
+    >>> put_back((7, ""), f"{120:019d} note;"), put_back((7, ""), f"{120:019d} note;7"), put_back((120, ""), "0000120 ")
+    (120, 0, 0)
+    """
+    place, _, rest = mark.partition(" ")
+    if not place or int(place) <= commit[0] or not foreign(commit):
+        return 0
+    return 0 if rest.rpartition(END)[2].strip() == str(commit[0]) else int(place)
+
+
+def foreign(commit: tuple[int, str | None]) -> bool:
+    """Whether somebody else has made a commit: its text is no note. None, which cannot be read, says nothing."""
+    offset, text = commit
+    return text is not None and read(text, offset) is None
 
 
 def older(commit: tuple[int, str | None], text: str) -> tuple[int, str | None]:

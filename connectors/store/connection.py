@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
@@ -54,6 +55,7 @@ class Connection:
       twice as long until that is noticed.
 
     - `patience`: seconds that requests wait for a lost connection to come back.
+    - `connected`: called when a lost connection has come back, perhaps to another server process.
 
     When the socket is lost, it is opened again at once, and then after longer and longer pauses; `problem` says why it
     does not succeed. What may be sent twice is sent again; every other request in flight fails with `Unavailable`, its
@@ -73,6 +75,7 @@ class Connection:
         self._link: Link | None = None
         self._waiting: list[Ask] = []
         self._asked = self._done = self._writes = self._connects = 0
+        self.connected: Callable[[], None] = lambda: None
         self._pause = 0.0
         self._down = self._closed = True
         self._opening = asyncio.Lock()
@@ -210,6 +213,7 @@ class Connection:
                 self.problem = f"{self.where}: {type(error).__name__}: {error}"
                 log.exception("%s: connecting failed and is tried again", self.name)
             else:
+                self.connected()
                 if before is not None:
                     log.warning("%s: %s answers again, after %.1f s", self.name, self.where, self._loop.time() - lost)
                 return

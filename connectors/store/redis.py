@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha1
 from typing import Any, cast
@@ -121,6 +121,10 @@ class RedisStore:
     async def close(self) -> None:
         """Leave. Safe to call twice."""
         await self.connection.close()
+
+    def watch(self, connected: Callable[[], None]) -> None:
+        """Have this called on the loop whenever a lost connection has come back."""
+        self.connection.connected = connected
 
     async def durability(self) -> Durability:
         return await ask(self.connection)

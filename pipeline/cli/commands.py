@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import cleandoc
 from typing import Annotated
 
 import typer
@@ -47,3 +48,13 @@ commands.command("send", epilog=messages.SEND_EXAMPLE)(messages.send)
 commands.command("tail", epilog=messages.TAIL_EXAMPLE)(messages.tail)
 commands.add_typer(dead.commands, name="dead", help="Events that could not be processed: why, and what to do about it.")
 commands.add_typer(models.commands, name="models", help="Train, list and promote models.")
+
+
+def _paragraphs(doc: str) -> str:
+    """A docstring as help: its lines end where the terminal does, and not where the source's do."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(doc).split("\n\n"))
+
+
+for tree in (commands, dead.commands, models.commands):
+    for one in tree.registered_commands:
+        one.help = _paragraphs((one.callback and one.callback.__doc__) or "")

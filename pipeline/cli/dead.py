@@ -77,7 +77,7 @@ def _asked(pipeline: str, wanted: Filter) -> dict[str, str]:
 @choosing
 def export(
     chosen: Chosen,
-    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="Where to write them.")] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="Where to write them.")] = "-",
     pipeline: Of = "",
 ) -> None:
     """Write letters out with everything in them, one JSON object a line. They stay where they are."""

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Of = Annotated[str, typer.Option("--pipeline", "-p", help="One pipeline; all that ever ran on this store by default.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The letter's id, as `penstock dead list --no-group` shows it.")]
 Ids = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID...]", help="Letters, by the ids that `list --no-group` shows.")
+    list[str] | None, typer.Argument(metavar="ID", help="Letters, by the ids that `list --no-group` shows.")
 ]
 
 

@@ -9,14 +9,15 @@ import typer
 CHECK_EXAMPLE = "Example: penstock check app.py"
 GRAPH_EXAMPLE = "Example: penstock graph app.py --mermaid > pipeline.mmd"
 
-Apps = Annotated[list[str], typer.Argument(metavar="APP...", help="file.py, module:pipeline or module:factory.")]
+Apps = Annotated[list[str], typer.Argument(metavar="APP", help="file.py, module:pipeline or module:factory.")]
 App = Annotated[str, typer.Argument(metavar="APP", help="file.py, module:pipeline or module:factory.")]
 
 
 def check(
     apps: Apps,
     strict: Annotated[
-        bool, typer.Option(help="Exit with code 2 where a setting or a model is missing, or a setting misspelt.")
+        bool,
+        typer.Option("--strict", help="Exit with code 2 where a setting or a model is missing, or a setting misspelt."),
     ] = False,
 ) -> None:
     """Build pipelines and say what is in them, and which settings are missing. Nothing is connected to."""
@@ -52,8 +53,10 @@ def check(
 
 def graph(
     app: App,
-    mermaid: Annotated[bool, typer.Option(help="A Mermaid flowchart, for documents.")] = False,
-    code: Annotated[bool, typer.Option(help="The Python functions that run the events of each source.")] = False,
+    mermaid: Annotated[bool, typer.Option("--mermaid", help="A Mermaid flowchart, for documents.")] = False,
+    code: Annotated[
+        bool, typer.Option("--code", help="The Python functions that run the events of each source.")
+    ] = False,
 ) -> None:
     """Draw a pipeline: a tree of its stages and what flows between them."""
     from penstock.pipeline.code.program import text_of

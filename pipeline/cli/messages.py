@@ -12,13 +12,14 @@ SEND_EXAMPLE = """Example: echo '{"id": "p1", "card": "c7", "amount": 12.5}' | p
 TAIL_EXAMPLE = "Example: penstock tail kafka:decisions -n 10"
 
 Where = Annotated[str, typer.Argument(metavar="ADDRESS", help="kafka:TOPIC, mqtt:TOPIC, redis:STREAM or http:/PATH.")]
+Topic = Annotated[str, typer.Argument(metavar="ADDRESS", help="kafka:TOPIC, mqtt:TOPIC or redis:STREAM.")]
 
 
 def send(
     to: Where,
-    file: Annotated[str, typer.Argument(metavar="[FILE|-]", help="JSON lines, or one JSON document.")] = "-",
+    file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON lines, or one JSON document.")] = "-",
     key: Annotated[str, typer.Option(help="The field whose value is the key (the partition, and so the order).")] = "",
-    raw: Annotated[bool, typer.Option(help="Send every line as it is, JSON or not.")] = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Send every line as it is, JSON or not.")] = False,
 ) -> None:
     """Send events to a topic, stream or path: one for each JSON line, or each element of a JSON array.
 
@@ -42,11 +43,13 @@ def send(
 
 
 def tail(
-    at: Where,
-    number: Annotated[int, typer.Option("-n", "--number", help="Leave after so many events.", min=0)] = 0,
-    earliest: Annotated[bool, typer.Option(help="Begin with the oldest event there is, not with the next.")] = False,
+    at: Topic,
+    number: Annotated[int, typer.Option("-n", "--number", help="Leave after so many events; 0 for never.", min=0)] = 0,
+    earliest: Annotated[
+        bool, typer.Option("--earliest", help="Begin with the oldest event there is, not with the next.")
+    ] = False,
     full: Annotated[
-        bool, typer.Option(help="With id, key, time, type and headers, as one JSON object a line.")
+        bool, typer.Option("--full", help="With id, key, time, type and headers, as one JSON object a line.")
     ] = False,
 ) -> None:
     """Show events as they arrive in a topic or stream, one a line, until Ctrl-C. Nothing is taken from anybody."""

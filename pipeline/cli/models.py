@@ -57,7 +57,7 @@ def _shown(news: Progress, bar: Bar) -> None:
 
 
 @commands.command("list", epilog="Example: penstock models list card-fraud")
-def list_(name: Annotated[str, typer.Argument(metavar="[NAME]", help="One model; all by default.")] = "") -> None:
+def list_(name: Annotated[str, typer.Argument(metavar="NAME", help="One model; all by default.")] = "") -> None:
     """The models of the registry (PENSTOCK_MODELS), their versions and aliases."""
     registry = _registry()
     names = [name] if name else registry.names()

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -24,12 +24,24 @@ DEV_EXAMPLE = "Example: penstock dev app.py"
 Log = Annotated[Style, typer.Option("--log", metavar="human|json", help="How to write log lines, on standard error.")]
 
 
-def run(apps: Apps, log: Log = "human") -> None:
+def run(
+    apps: Apps,
+    log: Log = "human",
+    reprocess: Annotated[
+        Literal["keep-state", "new-state"] | None,
+        typer.Option(
+            metavar="keep-state|new-state",
+            help="What state is to be where a Kafka group was put back: kept as it is, or begun anew.",
+        ),
+    ] = None,
+) -> None:
     """Run pipelines against the addresses in the environment (or .env), until SIGTERM or Ctrl-C.
 
     The first signal drains: what is in flight is finished and confirmed. A second one ends at once.
     PENSTOCK_WORKERS says how many processes share the work. Where it is set, even to 1, a parent replaces one that
     dies, and finds the event that ends whoever runs it.
+
+    --reprocess is for one start after `kafka-consumer-groups --reset-offsets` to an earlier place.
     """
     from penstock.connectors import Settings
     from penstock.pipeline.serving.app import build
@@ -42,15 +54,27 @@ def run(apps: Apps, log: Log = "human") -> None:
     if number.isdigit():
         _worker(graphs, settings, int(number))
     elif settings.has("PENSTOCK_WORKERS"):
+        _before(graphs, settings, reprocess)
         _workers(graphs, settings, [*apps, "--log", log])
     else:
+        _before(graphs, settings, reprocess)
         _alone(graphs, settings)
+
+
+def _before(graphs: Sequence[Graph], settings: Settings, choice: Literal["keep-state", "new-state"] | None) -> None:
+    """What is done once, before anything runs."""
+    from penstock.pipeline.serving.run import on_loop
+
+    _require(graphs, settings)
+    if choice is not None:
+        from penstock.pipeline.serving.reprocess import reprocess
+
+        for graph in graphs:
+            on_loop(reprocess(graph, settings, choice))
 
 
 def _alone(graphs: Sequence[Graph], settings: Settings) -> None:
     from penstock.pipeline.serving.run import Service, on_loop, serve
-
-    _require(graphs, settings)
 
     async def main() -> None:
         await serve(Service(graphs, settings))
@@ -82,7 +106,6 @@ def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[st
 
     from penstock.pipeline.serving.workers import Workers, warn_of_order
 
-    _require(graphs, settings)
     if settings.process.workers > 1:
         for graph in graphs:
             warn_of_order(graph)

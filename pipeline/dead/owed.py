@@ -94,12 +94,16 @@ class OwedSink:
         await self.sink.open(self._report)
 
     def send(self, messages: Sequence[Message]) -> None:
-        owed = [message for message in messages if self.scope.due(message.batch.letter, message, self.where)]
+        owed = [message for message in messages if self.owes(message)]
         if len(owed) < len(messages):
             spared = [message for message in messages if message not in owed]
             asyncio.get_running_loop().call_soon(self._settled, spared, None)
         if owed:
             self.sink.send(owed)
+
+    def owes(self, message: Message) -> bool:
+        """Whether this is still owed to its letter's event."""
+        return self.scope.due(message.batch.letter, message, self.where)
 
     def _report(self, messages: Sequence[Message], error: BaseException | None) -> None:
         if error is None:

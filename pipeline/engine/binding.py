@@ -101,7 +101,7 @@ class Binding:
             return self._function(item, tag)
         if updating(item):
             name = stage_of(tag.partition("_")[2], item)
-            asker: Any = item.open(self.engine.store, space(self.engine.site.group, name))
+            asker: Any = item.open(self.engine.store, space(self.engine.site.group, name, self.engine.generation))
             if self.engine.watermarks is not None:
                 self.engine.watermarks.watch(asker.forget)
         else:

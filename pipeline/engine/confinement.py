@@ -107,13 +107,40 @@ class Confinement:
             if count:
                 await self._run(lane, batch, start, marks[:count])
             elif marks[0] in orders.guilty:
-                batch.taken = start + 1
-                lane.trouble.refuse(Deadly(orders.guilty[marks[0]], status=422), batch, start)
+                self._convict(lane, batch, start, marks[0])
             else:
                 await self._run(lane, batch, start, marks[:1], alone=True)
             start = batch.taken
 
-    async def _run(self, lane: Lane, batch: Batch, start: int, marks: list[str], *, alone: bool = False) -> None:
+    async def take_back(self, lane: Lane, batch: Batch, begin: Callable[[], object]) -> bool:
+        """A record comes back from where it was set aside: have it begun as one of a source, if it is not guilty."""
+        one, orders = mark(batch, 0), self._orders
+        if one in orders.guilty:
+            self._convict(lane, batch, 0, one)
+            return False
+        await self._run(lane, batch, 0, [one], begin, alone=one in orders.alone)
+        return True
+
+    def follow(self, batch: Batch) -> None:
+        """A record that runs already is this one from now on: its first one has finished where it came from."""
+        if self.watching:
+            self._running.append(Started(batch, 0, mark(batch, 0)))
+            self._write()
+
+    def _convict(self, lane: Lane, batch: Batch, index: int, mark: str) -> None:
+        batch.taken = index + 1
+        lane.trouble.refuse(Deadly(self._orders.guilty[mark], status=422), batch, index)
+
+    async def _run(
+        self,
+        lane: Lane,
+        batch: Batch,
+        start: int,
+        marks: list[str],
+        begin: Callable[[], object] | None = None,
+        *,
+        alone: bool = False,
+    ) -> None:
         async with self._turn:
             if alone:
                 await self._finished(lambda: self._running, SOLITUDE)
@@ -123,7 +150,10 @@ class Confinement:
             self._running += begun
             self._write()
             batch.taken = start + len(marks)
-            lane.runner.begin(batch, start, batch.taken)
+            if begin is None:
+                lane.runner.begin(batch, start, batch.taken)
+            else:
+                begin()
             await self._finished(lambda: begun, PATIENCE)
             self._running = [one for one in self._running if one.runs]
             self._write()

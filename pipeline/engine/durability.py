@@ -2,23 +2,52 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
+
 from penstock.connectors import Store
 from penstock.connectors.store.durability import Durability
-from penstock.errors import ConfigError
+from penstock.errors import ConfigError, Unavailable
+
+log = logging.getLogger("penstock")
 
 VARIABLE = "PENSTOCK_DURABILITY"
 SET = "set appendonly yes and appendfsync always there"
 
 
-async def assure(store: Store, declared: str) -> None:
-    """Refuse a store that may lose what it has answered, unless that was declared. Raises `ConfigError`, `Unavailable`.
+class Assurance:
+    """Watches that the store is as safe as was declared: at the start, and whenever it was away and is back.
 
-    Dead letters are written there before their events are confirmed to the source, which then forgets them.
+    Dead letters are written there before their events are confirmed to the source, which then forgets them. `problem`
+    is one line for `/readyz` where it is not as safe any more.
     """
-    if declared != "memory":
-        reason = objection(await store.durability(), declared)
+
+    def __init__(self, store: Store, declared: str) -> None:
+        self.store = store
+        self.declared = declared
+        self.problem = ""
+
+    async def begin(self) -> None:
+        """Refuse a store that may lose what it has answered, unless that was declared.
+
+        Raises `ConfigError` or `Unavailable`.
+        """
+        reason = await self._objection()
         if reason:
             raise ConfigError(f"store: {reason}")
+
+    async def again(self) -> None:
+        """It was away, and may be another process with other settings: what runs goes on, and it is told."""
+        with suppress(Unavailable):  # it is asked again when it is back
+            before, reason = self.problem, await self._objection()
+            self.problem = f"store: {reason}" if reason else ""
+            if reason and not before:
+                log.error("the store is back, and not as it was: %s", reason)
+            if before and not reason:
+                log.warning("the store keeps what it is told again as it should")
+
+    async def _objection(self) -> str:
+        return objection(await self.store.durability(), self.declared) if self.declared != "memory" else ""
 
 
 def objection(found: Durability, declared: str) -> str:

@@ -10,14 +10,15 @@ from functools import partial
 from typing import Any
 
 from penstock.connectors import Endpoint, Site, Source, Store
-from penstock.connectors.protocol import Rewindable
+from penstock.connectors.protocol import Reconnecting, Rewindable
 from penstock.connectors.watermark import Watermarks
 from penstock.pipeline.clock import Clock, SystemClock
 from penstock.pipeline.engine.binding import Binding
 from penstock.pipeline.engine.claims import Claims
 from penstock.pipeline.engine.confinement import Confinement
-from penstock.pipeline.engine.durability import assure
+from penstock.pipeline.engine.durability import Assurance
 from penstock.pipeline.engine.gate import Gate
+from penstock.pipeline.engine.generation import generation, watermarks_key
 from penstock.pipeline.engine.kept import compare
 from penstock.pipeline.engine.lane import Lane
 from penstock.pipeline.engine.metrics import Metrics
@@ -65,6 +66,7 @@ class Engine:
         self.site = site
         self.store = site.store = store
         self.clock: Clock = clock or SystemClock()
+        self.assurance = Assurance(store, site.settings.process.durability)
         self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.gate = Gate(self)
         self.outages = Outages(self.clock, self.gate.wake)
@@ -81,6 +83,7 @@ class Engine:
         self.models: dict[str, Model] = {}
         self.resources: dict[str, Any] = {}
         self.watermarks: Watermarks | None = None
+        self.generation = ""
         self._load = models
         self.endpoint = endpoint
         self._exits = AsyncExitStack()
@@ -146,6 +149,8 @@ class Engine:
             log.warning(
                 "%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace
             )
+        except Exception as error:  # what ends a source or a slot is for `run` to raise
+            log.debug("nothing is waited for: %s", error)
         for task in [*self.workers, *self.pumps, *self._work]:
             task.cancel()
         await asyncio.gather(*self.workers, *self.pumps, *self._work, return_exceptions=True)
@@ -189,10 +194,14 @@ class Engine:
 
     async def _open_store(self) -> None:
         await self.store.open()
-        await assure(self.store, self.site.settings.process.durability)
-        await compare(self.store, self.site.group, self.graph)
+        await self.assurance.begin()
+        if isinstance(self.store, Reconnecting):
+            self.store.watch(lambda: self.spawn(self.assurance.again()))
         if self.graph.updating:
-            self.watermarks = Watermarks(self.store, f"penstock:{self.site.group}:watermarks")
+            self.generation = await generation(self.store, self.site.group)
+        await compare(self.store, self.site.group, self.graph, self.generation)
+        if self.graph.updating:
+            self.watermarks = Watermarks(self.store, watermarks_key(self.site.group, self.generation))
             await self.watermarks.open()
 
     async def _load_model(self, ref: str) -> None:

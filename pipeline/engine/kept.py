@@ -27,7 +27,7 @@ def stages_key(group: str) -> str:
     return f"penstock:{group}:stages"
 
 
-async def compare(store: Store, group: str, graph: Graph) -> list[str]:
+async def compare(store: Store, group: str, graph: Graph, generation: str = "") -> list[str]:
     """Note the stages that update state, and tell of those that did when this pipeline last ran and are gone.
 
     Returns the names of the latter. Nothing is removed: a stage that was only renamed finds its state again under its
@@ -57,7 +57,7 @@ async def compare(store: Store, group: str, graph: Graph) -> list[str]:
             graph.name,
             stage,
             stage,
-            space(group, stage),
+            space(group, stage, generation),
             key,
             stage,
         )

@@ -15,13 +15,14 @@ from penstock.stages.forward import mark_of
 from penstock.stages.outcome import Reject
 
 
-def space(group: str, stage: str) -> str:
+def space(group: str, stage: str, generation: str = "") -> str:
     """What the keys of one stage's state begin with; the state's own key follows.
 
-    >>> space("card-fraud", "total")
-    'penstock:card-fraud:state:total:'
+    >>> space("card-fraud", "total"), space("card-fraud", "total", "1")
+    ('penstock:card-fraud:state:total:', 'penstock:card-fraud:state@1:total:')
     """
-    return f"penstock:{group}:state:{stage.replace('%', '%25').replace(':', '%3A')}:"
+    which = f"@{generation}" if generation else ""
+    return f"penstock:{group}:state{which}:{stage.replace('%', '%25').replace(':', '%3A')}:"
 
 
 class Marks:

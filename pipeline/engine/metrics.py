@@ -102,5 +102,6 @@ _GAUGES = {
     "outage": "1 for each dependency that does not answer",
     "breaker": "1 for each third party that is asked no more but for probes, else 0",
     "store": "The store connection: commands, writes, mean batch",
+    "store_unsafe": "1 where the store, since it was last away, is less safe than was declared (PENSTOCK_DURABILITY)",
     "model_batch": "Mean rows of a model run, by model",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -13,6 +13,7 @@ from penstock.connectors.store.reply import ReplyError
 from penstock.errors import Unavailable, Undeliverable
 from penstock.pipeline.engine.outages import Outages
 from penstock.pipeline.engine.outbox import Outbox
+from penstock.pipeline.letters.again import LetterBatch
 
 KEY = "penstock:{pipeline}:once:{to}:{id}"
 
@@ -30,6 +31,13 @@ class Host(Protocol):
     outages: Outages
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+
+
+@runtime_checkable
+class Owing(Protocol):
+    """A sink of a replay, which knows what a letter's event still owes."""
+
+    def owes(self, message: Message) -> bool: ...
 
 
 class Keeping(Outbox):
@@ -76,7 +84,10 @@ class Keeping(Outbox):
         if not messages:
             return []
         wanted = [(self._key(one), _encode(_said(one)), self.stages[one.stage]) for one in messages]
+        anew = [one for one, message in zip(wanted, messages, strict=True) if self._edited(message)]
         try:
+            if anew:
+                await self._patiently(lambda: self.host.store.write_many(anew))
             found = await self._patiently(lambda: self.host.store.settle_many(wanted))
         except ReplyError as error:
             if len(messages) == 1:
@@ -103,6 +114,12 @@ class Keeping(Outbox):
                 if outage is not None:
                     self.host.outages.clear(outage.dependency)
                 return answer
+
+    def _edited(self, message: Message) -> bool:
+        """Whether it is decided from an edited letter, and was never sent: what was kept of it is void."""
+        batch = message.batch
+        edited = isinstance(batch, LetterBatch) and batch.letter.edited is not None
+        return edited and isinstance(self.sink, Owing) and self.sink.owes(message)
 
     def _key(self, message: Message) -> str:
         return KEY.format(pipeline=self.pipeline, to=self.address, id=message.id)

@@ -75,10 +75,17 @@ class Outages:
 
     def clear(self, dependency: str) -> None:
         """The dependency answered."""
+        self._go_on(dependency, "%s is available again, after %.1f s")
+
+    def give_up(self, dependency: str) -> None:
+        """It still does not answer, and is no outage any longer: what waits goes on, and fails on its own."""
+        self._go_on(dependency, "%s does not answer, after %.1f s, and reading goes on: its events fail on their own")
+
+    def _go_on(self, dependency: str, told: str) -> None:
         since = self.down.pop(dependency, None)
         self._delay.pop(dependency, None)
         if since is not None:
-            log.warning("%s is available again, after %.1f s", dependency, self.clock.time() - since[0])
+            log.warning(told, dependency, self.clock.time() - since[0])
         for again in self._waiting.pop(dependency, []):
             again()
         self.wake()
@@ -95,4 +102,4 @@ class Outages:
         if waiting:
             waiting.pop(0)()
         elif dependency in self.down:
-            self.clear(dependency)
+            self._go_on(dependency, "nothing waits for %s any more, after %.1f s: the next event finds out how it is")

@@ -63,6 +63,7 @@ def statistics(engine: Engine) -> dict[str, Mapping[str, float]]:
             for name, breaker in getattr(box.sink, "breakers", {}).items()
         },
         "store": {name: value for name, value in store.items() if isinstance(value, int | float)},
+        "store_unsafe": {engine.graph.name: float(bool(engine.assurance.problem))},
         "model_batch": {ref: float(found.get("mean_batch", 0.0)) for ref, found in models.items()},
     }
 
@@ -82,6 +83,7 @@ def problems(engine: Engine) -> list[str]:
     found += [f"{address}: {source.problem}" for address, (_, source) in engine.sources.items() if source.problem]
     found += [f"{address}: {box.sink.problem}" for address, box in engine.outboxes.items() if box.sink.problem]
     found += [f"store: {engine.store.problem}"] if engine.store.problem else []
+    found += [engine.assurance.problem] if engine.assurance.problem else []
     found += [engine.letters.problem] if engine.letters.problem else []
     found += [f"{dependency} is not available: {why}" for dependency, (_, why) in engine.outages.down.items()]
     if engine.stopping:

@@ -22,6 +22,7 @@ from penstock.pipeline.graph import Graph
 from penstock.pipeline.lines import Lines
 from penstock.stages.outcome import Reject, Retries, Retry, Wait
 from penstock.stages.payload import refused
+from penstock.stages.streak import unreachable
 
 if TYPE_CHECKING:
     from penstock.pipeline.parking.spill import Spill
@@ -217,9 +218,16 @@ class Trouble:
         if isinstance(part.error, Unavailable) and not any(
             isinstance(one.error, Unavailable) and one.error.dependency == part.error.dependency for one in flight.parts
         ):
-            self.outages.clear(part.error.dependency)
+            self._answered(flight, part, part.error.dependency)
         flight.open -= 1
         self._decide(flight)
+
+    def _answered(self, flight: Flight, part: Part, dependency: str) -> None:
+        """An event got through that waited for this, or met nobody once more and may not wait any longer."""
+        if any(one.place == part.place and unreachable(one.error) for one in flight.parts):
+            self.outages.give_up(dependency)
+        else:
+            self.outages.clear(dependency)
 
     async def _give_up(self, flight: Flight, part: Part) -> None:
         """Done with one place of the event, in the one way that is left."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors import Batch, Partition, Store
@@ -122,6 +123,8 @@ class Spill:
         for _, message in head.out or ():
             message.batch, message.index = copy, 0
         self.lane.open.add(copy)
+        if self.lane.engine.confinement is not None:
+            self.lane.engine.confinement.follow(copy)
         self._set_aside(key, batch, index, found, copy)
         for row in waiters:
             self.feed.leave(row[0], row[1])
@@ -181,33 +184,43 @@ class Spill:
             self.feed.free(key)
 
     async def _bring(self, key: Any, kept: Kept) -> None:
-        """The next records of a key, back into memory behind it."""
-        some = [kept.places.popleft() for _ in range(min(CHUNK, len(kept.places)))]
+        """The next records of a key, back into memory behind it: one, where it is looked for which ends the process."""
+        confinement = self.lane.engine.confinement
+        watching = confinement is not None and confinement.watching
+        some = [kept.places.popleft() for _ in range(min(1 if watching else CHUNK, len(kept.places)))]
         self.count -= len(some)
-        lost = await self.log.patiently(
-            lambda: self.leases.lost({one.stream.removeprefix(self.leases.log("")) for one in some})
-        )
+        names = {one.stream.removeprefix(self.leases.log("")) for one in some}
+        lost = await self.log.patiently(lambda: self.leases.lost(names))
         for name in lost:
             self._lose(name)
         theirs = {self.leases.log(name) for name in lost}
         for one, found in zip(some, await self.log.read(some), strict=True):
-            if found is not None and one.stream not in theirs:
-                self._admit(key, found)
-            else:
+            if found is None or one.stream in theirs:
                 self._forget(one)
-        waiters = self.feed.table.get(key)
-        if waiters:
-            self.feed.release(key, waiters)
-            self.lane.runner.freed()
-        else:
+            elif confinement is None or not watching:
+                self.lane.runner.behind(self._back(found), key)
+            elif await confinement.take_back(self.lane, back := self._back(found), partial(self._go_on, key, back)):
+                return
+        if not self._go_on(key):
             kept.idle = True
             self._pull(key, kept)
 
-    def _admit(self, key: Any, found: Entry) -> None:
+    def _back(self, found: Entry) -> Spilled:
         back = Spilled.read(found, received=self.lane.engine.clock.monotonic())
         back.changed = self._finished
         self.lane.open.add(back)
-        self.lane.runner.behind(back, key)
+        return back
+
+    def _go_on(self, key: Any, back: Spilled | None = None) -> bool:
+        """Have the first that waits behind a key run, if any does; `back` waits there too from now on."""
+        if back is not None:
+            self.lane.runner.behind(back, key)
+        waiters = self.feed.table.get(key)
+        if not waiters:
+            return False
+        self.feed.release(key, waiters)
+        self.lane.runner.freed()
+        return True
 
     # -- what is finished ----------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -30,6 +30,9 @@ class Scripted:
         self.opened += 1
         if self.opened > 1 and self.failures:
             raise self.failures.pop()
+
+    def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
+        return "", {}
 
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         if self.meanwhile is not None:

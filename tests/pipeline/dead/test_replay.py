@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from penstock import Pipeline, Reject, Retries, Stream, Undeliverable, merge
+from penstock import Action, Pipeline, Reject, Retries, Stream, Undeliverable, merge
 from penstock.connectors import Endpoint, Message, Settings, Site
 from penstock.connectors.redis.endpoint import Redis as Streams
 from penstock.connectors.store.memory import MemoryStore
@@ -283,6 +283,30 @@ async def test_an_edited_letter_starts_from_the_edited_payload(form: str) -> Non
     await Letters(flow.store, "steps").amend(letter.amended(b'{"id": 7, "key": "k"}'))
     assert (await flow.replay()).done == 1
     assert flow.sent() == ["7/same"]
+
+
+async def test_an_edited_letter_decides_anew_what_was_kept_and_never_sent(form: str) -> None:
+    """With `once=True` what was decided first is sent again: but not what a sink refused, and somebody mended."""
+    flow = Flow(form)
+    taken: list[str] = []
+    out, sink = scripted("out", lambda message: Undeliverable("wrong key") if message.key == b"bad" else None)
+
+    def both(step: Step) -> list[Action[Step]]:
+        return [Action(step, key=step.key), Action(step, key=f"fine {step.key}")]
+
+    flow.stream.act(both, to=out, once=True)
+    [letter] = await flow.run(Step(1, "bad"))
+    taken += [f"{message.id} {(message.key or b'').decode()}" for message in sink.taken]
+    assert (taken, letter.action) == (["1/both.0 bad", "1/both.1 fine bad"], "1/both.0")
+    sink.taken.clear()
+    assert (await flow.replay()).again == 1, "word for word"
+
+    await Letters(flow.store, "steps").amend(letter.amended(b'{"id": 1, "key": "good"}'))
+    sink.taken.clear()
+    assert (await flow.replay()).done == 1
+    assert [(message.id, message.key) for message in sink.taken] == [("1/both.0", b"good")]
+    kept = await flow.store.read([f"penstock:steps:once:scripted:out:1/both.{number}" for number in (0, 1)])
+    assert [b"fine bad" in (one or b"") for one in kept] == [False, True], "what was sent stays as it was"
 
 
 async def test_an_envelope_is_taken_off_again() -> None:

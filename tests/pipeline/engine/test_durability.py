@@ -6,8 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from penstock import Pipeline
+from penstock.connectors import Settings, Site
+from penstock.connectors.store.command import pack
+from penstock.connectors.store.connection import Connection
 from penstock.connectors.store.durability import Durability
+from penstock.connectors.store.redis import RedisStore
 from penstock.pipeline.engine.durability import objection
+from tests.pipeline.doubles import Memory, bench
 from tests.pipeline.process import Running, http_app, run
 from tests.servers import Redis
 
@@ -36,6 +42,35 @@ def test_what_is_declared_decides_what_is_accepted(found: Durability, declared: 
     said = objection(found, declared)
     assert bool(said) == refused
     assert not said or (found.said in said and "PENSTOCK_DURABILITY=" in said)
+
+
+async def test_a_store_that_comes_back_less_safe_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+    made = Pipeline("safe")
+    made.source(Memory("in"), schema=dict[str, int]).act(str, to=Memory("out"))
+    with Redis({"appendfsync": "always"}) as server:
+        settings = Settings({"PENSTOCK_STORE": server.address})
+        b = bench(made, store=RedisStore(Site(settings)))
+        other = Connection(server.address)
+
+        async def set_up(sync: str) -> None:
+            """As if another process had taken the server's place."""
+            await other.open()
+            packed = pack("CONFIG", "SET", "appendfsync", sync) + pack(
+                "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
+            )
+            await other.ask(packed, 2)
+            await other.close()
+
+        async with b:
+            assert b.engine.problems() == []
+            await set_up("everysec")
+            await b.until(lambda: any("appendfsync everysec" in line for line in b.engine.problems()))
+            assert b.engine.statistics()["store_unsafe"] == {"safe": 1.0}
+            await set_up("always")
+            await b.until(lambda: b.engine.problems() == [])
+            assert b.engine.statistics()["store_unsafe"] == {"safe": 0.0}
+    assert "the store is back, and not as it was: it writes to disk once a second" in caplog.text
+    assert "keeps what it is told again as it should" in caplog.text
 
 
 @pytest.mark.slow

@@ -115,3 +115,23 @@ async def test_a_function_that_calls_one() -> None:
         await b.until(lambda: b.confirmed("in") == 50)
         assert engine.letters.written == 0 and not engine.problems()
         assert len(b.topic("out")) == 50
+
+
+async def test_a_function_that_meets_nobody_for_too_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("penstock.stages.streak.HOLD", 0.2)
+
+    async def limit(order: Order) -> int:
+        raise ConnectionRefusedError("nobody there")
+
+    pipeline = Pipeline("orders", concurrency=8, retry=Retries(attempts=2, first="1ms"))
+    stream = pipeline.source(Memory("in"), schema=Order, key="customer", id="id")
+    stream.enrich(limit=call(limit, timeout="5s")).act(decide, to=Memory("out"))
+    async with bench(pipeline) as b:
+        b.topic("in").extend(orders("", 50))
+        await b.until(lambda: b.confirmed("in") == 50)
+        assert b.engine.letters.written == 50 and not b.engine.problems()
+    assert "limit() is not available" in caplog.text
+    assert "reading goes on: its events fail on their own" in caplog.text
+    assert "available again" not in caplog.text, "nobody has answered"

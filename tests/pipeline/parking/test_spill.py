@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,7 +17,11 @@ from penstock.connectors import Http, Mqtt, Settings, Site, Store
 from penstock.connectors.store.memory import MemoryStore
 from penstock.connectors.store.redis import RedisStore
 from penstock.connectors.topics import Topics
+from penstock.pipeline.engine import confinement as confining
+from penstock.pipeline.engine.confinement import Confinement
+from penstock.pipeline.engine.confinement import running as running_in
 from penstock.pipeline.engine.engine import Engine
+from penstock.pipeline.engine.suspects import Orders
 from penstock.pipeline.parking import spill
 from penstock.pipeline.testing.harness import Harness
 from penstock.stages import state
@@ -128,6 +134,67 @@ async def test_the_others_go_on_and_the_key_follows_in_order(form: str) -> None:
         await b.until(lambda: len(acted(b)) == OTHERS + 1)
         lane = b.engine.lanes[0]
         assert (lane.feed.table, lane.feed.parked, lane.in_flight) == ({}, 0, 0)
+
+
+class Noting(Gate):
+    """Reads what a parent would know if the process ended at this event."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+        self.known: dict[int, list[str]] = {}
+
+    def __call__(self, step: Any) -> int:
+        self.known[step.id] = running_in(self.file)
+        return super().__call__(step)
+
+
+def place(number: int) -> str:
+    return f"memory:in/0/{number:019d}"
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["watched before", "watched when it is aside"])
+async def test_what_comes_back_is_written_down_where_somebody_looks_for_a_killer(
+    form: str, early: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(confining, "PATIENCE", 0.05)
+    monkeypatch.setattr(confining, "SOLITUDE", 0.05)
+    gate = Noting(tmp_path / "started")
+    confinement = Confinement(gate.file, tmp_path / "orders")
+    confinement.begin()
+    site = Site(Settings({}), pipeline="spilling")
+    engine = Engine(gated(form, gate).build(), site, MemoryStore(), confinement=confinement)
+    confinement.opened = lambda: [batch for lane in engine.lanes for batch in lane.open]
+    orders = Orders(time.time() + 1000.0, frozenset({place(27)}), {} if early else {place(25): "it ended the process"})
+
+    def watch() -> None:
+        orders.write(tmp_path / "orders")
+        confinement.look()
+
+    if early:
+        watch()
+    async with Bench(engine, Topics.of(site), site) as b:
+        b.topic("in").extend(encoded(0, 40, lambda number: "hot"))
+        await b.until(lambda: b.confirmed("in") == 40)
+        if not early:
+            watch()
+        monkeypatch.setattr(confining, "SOLITUDE", 60.0)
+        gate.open = True
+        expected = [number for number in range(40) if early or number != 25]
+        await b.until(lambda: acted(b) == expected and not engine.busy)
+        assert [number for number in expected[1:] if place(number) not in gate.known[number]] == []
+        assert gate.known[27] == [place(27)], "alone"
+        if early:
+            assert place(0) in gate.known[0]
+        else:
+            assert gate.known[0] == ["?"], "what began before it was watched has no name"
+        letters = [letter for _, letter in await engine.letters.read()]
+        assert [(letter.error, letter.position) for letter in letters] == (
+            [] if early else [("Deadly", "in/0/0000000000000000025")]
+        )
+        await b.until(lambda: not engine.busy and engine.statistics()["spilled_keys"]["in"] == 0)
+        assert await engine.store.length("penstock:spilling:parked:in/0") == 0
+    confinement.end()
 
 
 async def test_large_events_are_set_aside_by_their_weight(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
