@@ -148,7 +148,7 @@ async def test_whatever_comes_in_has_one_outcome(form: str, caplog: pytest.LogCa
 async def _finished(batches: Sequence[Batch], engine: Engine, told: str) -> None:
     """Wait until each record of these owes nothing."""
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while any(batch.left for batch in batches):
                 await asyncio.sleep(0)
     except TimeoutError:

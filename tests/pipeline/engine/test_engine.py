@@ -830,7 +830,9 @@ async def test_an_http_sender_gets_its_reply_or_the_reason() -> None:
         assert (failed.refused.status, failed.dead) == (503, None)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     steps=st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from(["", "", "", "once", "reject", "late", "bad"])), max_size=60
