@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CLIENTS = {"confluent": "confluent_kafka", "kafka-python": "kafka"}
 """The client libraries by the names that settings use, and what they are imported as; the preferred one first."""
 
-NEEDED = 'install the client with: pip install "penstock[kafka]", or "penstock[confluent]" for the faster one'
+NEEDED = 'pip install "penstock[kafka]", or "penstock[confluent]" for the faster one'
 
 
 @dataclass(frozen=True, slots=True)

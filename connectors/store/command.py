@@ -6,12 +6,17 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TypeAlias, cast
 
+from penstock.errors import ConfigError
+
 Argument: TypeAlias = str | bytes | int | float
 
 
 @cache
 def _packer() -> Callable[[tuple[Argument, ...]], bytes]:
-    from hiredis import pack_command
+    try:
+        from hiredis import pack_command
+    except ImportError as error:
+        raise ConfigError("the store needs a client: pip install 'penstock[redis]'") from error
 
     # Its own annotation says a tuple of one.
     return cast("Callable[[tuple[Argument, ...]], bytes]", pack_command)

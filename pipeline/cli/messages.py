@@ -32,7 +32,7 @@ def send(
         if sys.stdin.isatty():
             print("one JSON event a line, Ctrl-D ends:", file=sys.stderr)
         stream = sys.stdin.buffer
-    elif not Path(file).is_file():
+    elif not Path(file).exists() or Path(file).is_dir():  # a pipe is as good: <(...)
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
     else:
         stream = Path(file).open("rb")  # noqa: SIM115 (it is read until the process ends)

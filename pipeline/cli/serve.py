@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -116,10 +115,9 @@ def _workers(graphs: Sequence[Graph], settings: Settings, arguments: Sequence[st
 def _require(graphs: Sequence[Graph], settings: Settings) -> None:
     """Name every address that is missing, at once."""
     from penstock.errors import ConfigError
-    from penstock.pipeline.serving.needs import missing, unknown
+    from penstock.pipeline.serving.needs import missing, warn_of_unknown
 
-    for line in unknown(settings):
-        logging.getLogger("penstock").warning("%s", line)
+    warn_of_unknown(settings)
     problems = dict.fromkeys(problem for graph in graphs for problem in missing(graph, settings))
     if problems:
         raise ConfigError("\n".join(problems))

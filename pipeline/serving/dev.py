@@ -23,7 +23,7 @@ from penstock.pipeline.serving.admin import address
 from penstock.pipeline.serving.app import build
 from penstock.pipeline.serving.live import Live
 from penstock.pipeline.serving.logs import Style, set_up
-from penstock.pipeline.serving.needs import endpoints, missing_models, unknown
+from penstock.pipeline.serving.needs import endpoints, missing_models, warn_of_unknown
 from penstock.pipeline.serving.run import Service, on_loop, serve
 from penstock.pipeline.serving.sample import sample
 from penstock.pipeline.serving.stand_in import stand_in, variable
@@ -99,8 +99,7 @@ def develop(apps: Sequence[str], *, style: Style, table: bool) -> None:
     set_up(style, console=console, terse=True)
     graphs = build(apps)
     with Bench(graphs) as bench:
-        for line in unknown(bench.given):
-            log.warning("%s", line)
+        warn_of_unknown(bench.given)
         train(graphs, bench.settings)
         bench.leave_word()
         on_loop(_serve(bench, console))

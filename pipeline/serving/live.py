@@ -95,8 +95,10 @@ def table(reading: Reading, up: float, width: int, lines: int) -> RenderableType
     shown.add_column("", min_width=12, max_width=min(44, max(width - NUMBERS, 12)), no_wrap=True)
     for name in ("per s", "so far", "p50", "p99"):
         shown.add_column(name, justify="right", min_width=7, no_wrap=True)
-    stages = [("stage", name, "", "", *_latency(one)) for name, one in _stages(reading)]
-    filters = [("filtered", name, *_flow(flow)) for name, flow in reading.filtered.items()]
+    stages: list[Sequence[RenderableType]] = [("stage", name, "", "", *_latency(one)) for name, one in _stages(reading)]
+    filters: list[Sequence[RenderableType]] = [
+        ("filtered", name, *_flow(flow)) for name, flow in reading.filtered.items()
+    ]
     before, after = list(_before(reading)), list(_after(reading))
     spare = lines - FRAME - len(before) - len(after)
     if len(stages) + len(filters) > spare:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from penstock.connectors import Endpoint, Settings, Site
+from penstock.connectors.store.command import pack
 from penstock.errors import ConfigError, Unavailable
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.letters.copies import places
 from penstock.pipeline.place import place
+
+log = logging.getLogger("penstock")
 
 REPLY = "reply"
 
@@ -27,7 +31,7 @@ def missing(graph: Graph, settings: Settings) -> list[str]:
     """
     site = Site(settings, pipeline=graph.name)
     sources, sinks = endpoints(graph)
-    tries: list[Callable[[], object]] = [settings.store]
+    tries: list[Callable[[], object]] = [lambda: _store(settings)]
     tries += [lambda one=one: one.source(site) for one in sources]  # type: ignore[misc]
     tries += [lambda one=one: one.sink(site) for one in sinks]  # type: ignore[misc]
     tries.append(lambda: copied(settings, site))
@@ -43,6 +47,18 @@ def missing(graph: Graph, settings: Settings) -> list[str]:
 def unknown(settings: Settings) -> list[str]:
     """Variables that nothing reads and that are nearly a setting, one line each."""
     return [f"{name} is no setting: did you mean {meant}?" for name, meant in settings.misspelt.items()]
+
+
+def warn_of_unknown(settings: Settings) -> None:
+    """Log those lines."""
+    for line in unknown(settings):
+        log.warning("%s", line)
+
+
+def _store(settings: Settings) -> None:
+    """The store's address is needed, and its client."""
+    settings.store()
+    pack("PING")
 
 
 def copied(settings: Settings, site: Site) -> None:

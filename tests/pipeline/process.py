@@ -54,6 +54,7 @@ def ask(
     *arguments: str, folder: Path, settings: Mapping[str, str] | None = None, given: str | bytes = b""
 ) -> subprocess.CompletedProcess[str]:
     """What `run` gives, without a process of its own: for commands that look something up and leave."""
+    assert arguments[0] not in ("run", "dev") or "--help" in arguments, "these set logging up for the whole process"
     given = given.encode() if isinstance(given, str) else given
     read, out, err = (io.TextIOWrapper(io.BytesIO(some), encoding="utf-8") for some in (given, b"", b""))
     modules, code = set(sys.modules), 0

@@ -93,7 +93,7 @@ class TestAnswers:
             assert json.loads(seen[0].event(1).data) == {**CORE, "id": ""}
 
     async def test_time_out_and_repeats(self) -> None:
-        rig = HttpSourceRig(timeout="50ms")
+        rig = HttpSourceRig(timeout="400ms")
         key = {**JSON, "Idempotency-Key": "k-1"}
         async with opened(rig) as source:
             sender = await rig.begin(b"1", key)
@@ -117,7 +117,7 @@ class TestAnswers:
         await rig.close()
 
     async def test_what_was_not_begun_in_time_is_withdrawn(self) -> None:
-        rig = HttpSourceRig(timeout="20ms")
+        rig = HttpSourceRig(timeout="300ms")
         async with opened(rig) as source:
             for headers in (JSON, LINES, {**JSON, "Idempotency-Key": "k-1"}):
                 late = await rig.post(b"1", headers)
@@ -157,7 +157,7 @@ class TestAnswers:
             assert [(await sender).status for sender in senders] == [202, 202]
 
     async def test_what_may_succeed_later_runs_again(self) -> None:
-        rig = HttpSourceRig(timeout="20ms")
+        rig = HttpSourceRig(timeout="300ms")
         key = {**JSON, "Idempotency-Key": "k-1"}
         async with opened(rig) as source:
             sender = await rig.begin(b"1", key)

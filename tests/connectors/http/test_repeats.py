@@ -200,14 +200,15 @@ class TestSeveralProcesses:
         taken.settle()
         assert (await sender).status == 202
 
+    @pytest.mark.slow
     async def test_who_died_loses_it_in_time(self, workers: Workers, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("penstock.connectors.http.repeats.LEASE", 0.3)
+        monkeypatch.setattr("penstock.connectors.http.repeats.LEASE", 2.0)
         rig, source = await workers.start()
         await rig.begin(b"1", key())
         await taken_by(source)
         other, alive = await workers.start()
         sender = await other.begin(b"1", key())
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2.5)
         assert not alive._ready, "it lives and says so"
         assert source._repeats._timer is not None
         source._repeats._timer.cancel()  # from here on it is as dead

@@ -225,7 +225,7 @@ async def test_when_patience_runs_out_everything_fails_until_the_server_is_back(
 
 
 async def test_a_silent_server_counts_as_lost(own_redis: Redis) -> None:
-    async with connected(own_redis.address, timeout=0.2, patience=PATIENCE) as connection:
+    async with connected(own_redis.address, timeout=1.0, patience=PATIENCE) as connection:
         await connection.ask(pack("PING"))
         own_redis.pause()
         count = connection.ask(pack("INCR", "n"))

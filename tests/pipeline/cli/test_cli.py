@@ -64,7 +64,7 @@ def test_what_is_wrong_is_said_without_a_traceback(tmp_path: Path, arguments: li
         "from penstock import Pipeline\nfrom penstock.connectors import Kafka\n"
         "one = Pipeline('one')\none.source(Kafka('in'), schema=str)\n"
     )
-    done = ask(*arguments, folder=tmp_path)
+    done = (run if arguments[0] == "run" else ask)(*arguments, folder=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -100,7 +100,7 @@ def test_a_misspelt_setting_is_told_of(tmp_path: Path) -> None:
     )
     assert "PENSTOCK_DEAD_LIMITS is no setting: did you mean PENSTOCK_DEAD_LIMIT?" in told
     assert told.count("is no setting") == 2
-    told = ask("run", app, folder=tmp_path, settings=settings).stderr
+    told = run("run", app, folder=tmp_path, settings=settings).stderr
     assert "PENSTOCK_DEAD_LIMITS is no setting: did you mean PENSTOCK_DEAD_LIMIT?" in told
 
 

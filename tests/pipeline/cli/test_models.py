@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.process import run
+from tests.pipeline.process import ask, run
 
 SCRIPT = """
 import random
@@ -35,12 +35,12 @@ def test_from_a_script_to_a_promoted_version(tmp_path: Path) -> None:
         assert trained.stdout.splitlines()[0].startswith(f"published sums@{number}  ")
         assert trained.stdout.splitlines()[1] == f"sums@champion is version {number}"
         assert "learning" in trained.stderr.splitlines()
-    moved = run("models", "promote", "sums@1", "--note", "it was better", folder=tmp_path, settings=settings)
+    moved = ask("models", "promote", "sums@1", "--note", "it was better", folder=tmp_path, settings=settings)
     assert moved.stdout == "sums@champion is version 1 (was version 2)\n"
-    listed = run("models", "list", folder=tmp_path, settings=settings).stdout.splitlines()
+    listed = ask("models", "list", folder=tmp_path, settings=settings).stdout.splitlines()
     assert [line.split()[:2] for line in listed] == [["model", "version"], ["sums", "2"], ["sums", "1"]]
     assert "champion" in listed[2]
-    manifest = json.loads(run("models", "show", "sums@champion", folder=tmp_path, settings=settings).stdout)
+    manifest = json.loads(ask("models", "show", "sums@champion", folder=tmp_path, settings=settings).stdout)
     assert [one["name"] for one in manifest["inputs"]] == ["x", "y"]
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.process import Running, environment, post, run
+from tests.pipeline.process import Running, ask, environment, post, run
 
 
 @pytest.mark.slow
 def test_the_package_passes_its_tests_trains_and_runs(tmp_path: Path) -> None:
-    made = run("new", "press-shop", folder=tmp_path)
+    made = ask("new", "press-shop", folder=tmp_path)
     assert made.returncode == 0
     folder = tmp_path / "press_shop"
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -46,7 +46,7 @@ def test_the_package_passes_its_tests_trains_and_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["Press", "7up", "class", "a/b"])
 def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
-    done = run("new", name, folder=tmp_path)
+    done = ask("new", name, folder=tmp_path)
     assert done.returncode == 2
     assert "cannot name a package" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -55,5 +55,5 @@ def test_a_name_that_is_none_is_refused(tmp_path: Path, name: str) -> None:
 def test_what_is_there_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "mine").touch()
-    assert run("new", "shop", folder=tmp_path).returncode == 2
+    assert ask("new", "shop", folder=tmp_path).returncode == 2
     assert [path.name for path in (tmp_path / "shop").iterdir()] == ["mine"]

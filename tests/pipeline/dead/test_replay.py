@@ -88,7 +88,7 @@ class Flow:
         engine = Engine(graph, site, self.store, endpoint=replay.endpoint(stand_in))
         if during is not None:
             during(replay)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await replay.through(engine)
         return replay
 

@@ -53,7 +53,9 @@ async def test_resources_are_opened_once_and_closed() -> None:
     assert life == ["open", "closed"]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(
     steps=st.lists(
         st.tuples(st.integers(0, 3), st.sampled_from(["", "", "", "once", "reject", "late", "bad"])), max_size=60

@@ -152,7 +152,7 @@ TROUBLES: dict[str, tuple[Callable[[Operator], Awaitable[None]], Callable[[Opera
 async def test_an_outage_of_the_store_is_nobodys_fault(own_redis: Redis, name: str) -> None:
     breaks, mends, said = TROUBLES[name]
     store = stored(own_redis.address)
-    store.connection._timeout = 0.3
+    store.connection._timeout = 1.0
     async with Operator(own_redis) as operator, bench(watched(), store=store) as b:
         b.topic("in").extend(steps(0))
         await b.until(lambda: b.confirmed("in") == EVENTS)
@@ -165,7 +165,7 @@ async def test_an_outage_of_the_store_is_nobodys_fault(own_redis: Redis, name: s
         assert b.engine.lanes[0].received <= taken + EVENTS
         assert "store" in b.engine.outages.down
         await mends(operator)
-        await b.until(lambda: b.confirmed("in") == 3 * EVENTS, patience=30.0)
+        await b.until(lambda: b.confirmed("in") == 3 * EVENTS)
         assert b.engine.problems() == []
         letters = [letter for _, letter in await b.engine.letters.read(count=1000)]
     assert {letter.reason for letter in letters} == {"no tens"}
@@ -201,7 +201,7 @@ async def test_an_outage_that_defaults_hide_is_told_of(own_redis: Redis, caplog:
     store = stored(own_redis.address)
     await store.open()
     await asyncio.to_thread(own_redis.kill)
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(60.0):
         while "the connection is lost" not in caplog.text:
             await asyncio.sleep(0.01)
         await asyncio.to_thread(own_redis.start)
@@ -224,7 +224,7 @@ async def test_a_model_that_cannot_be_reached_is_waited_for() -> None:
     made.source(Memory("in"), schema=Step).infer("m@champion", lambda step: [1.0]).end()
     b = bench(made, models=load)
     starting = asyncio.ensure_future(b.engine.start())
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(60.0):
         while len(tries) < 2:
             await asyncio.sleep(0.01)
         assert b.engine.problems() == ["waiting for model m@champion: models: the registry does not answer"]

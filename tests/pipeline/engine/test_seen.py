@@ -135,7 +135,7 @@ async def test_no_crash_loses_an_event_between_its_claim_and_its_end(done: bool)
     assert first[0] == b'"7a"'
     if done:  # the commit was lost with the process
         topics.topic("in").position("steps")[:] = [0]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         second = await life(None, confirms=True)
     assert second == [b'"7a"', b'"8b"'], "the same position goes on, the other one is dropped"
 

@@ -341,7 +341,7 @@ async def test_on_a_real_store_across_its_death_and_ours(form: str, server: Redi
     first.topic("in").extend(encoded(OTHERS, OTHERS + 200, mixed))
     await first.until(lambda: bool(first.engine.problems()))
     await asyncio.to_thread(server.start)
-    await first.until(lambda: first.confirmed("in") == OTHERS + 200, patience=30.0)
+    await first.until(lambda: first.confirmed("in") == OTHERS + 200)
     await killed(first)
     await first.engine.store.close()
     after = Gate()
@@ -349,7 +349,7 @@ async def test_on_a_real_store_across_its_death_and_ours(form: str, server: Redi
     second = running(gated(form, after), site, stored(server))
     async with second:
         second.topic("in").extend(encoded(OTHERS + 200, OTHERS + 201, mixed))
-        await second.until(lambda: len(set(acted(second))) == OTHERS + 201, patience=30.0)
+        await second.until(lambda: len(set(acted(second))) == OTHERS + 201)
         hot = [number for number in acted(second) if number % 10 == 0]
         assert hot == list(range(0, OTHERS + 201, 10))
         await second.until(lambda: not second.engine.busy)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.process import Running, http_app, post, run, topics_app
+from tests.pipeline.process import Running, ask, http_app, post, run, topics_app
 
 LATE = """
 import asyncio
@@ -45,23 +45,23 @@ def test_topics_are_streams_and_the_other_commands_find_them(tmp_path: Path) -> 
     app = topics_app(tmp_path)
     with Running("dev", app, folder=tmp_path) as dev:
         dev.says("penstock tail kafka:confirmed")
-        assert run("send", "kafka:orders", folder=tmp_path, given=order(1)).returncode == 0
+        assert ask("send", "kafka:orders", folder=tmp_path, given=order(1)).returncode == 0
         mqtt = json.dumps({"id": "o2", "amount": 2})
-        assert run("send", "mqtt:shops/c2/orders", folder=tmp_path, given=mqtt).returncode == 0
-        assert run("send", "kafka:orders", "--raw", folder=tmp_path, given="{broken").returncode == 0
+        assert ask("send", "mqtt:shops/c2/orders", folder=tmp_path, given=mqtt).returncode == 0
+        assert ask("send", "kafka:orders", "--raw", folder=tmp_path, given="{broken").returncode == 0
         tail = run("tail", "kafka:confirmed", "--earliest", "-n", "2", folder=tmp_path)
         assert sorted(json.loads(line)["customer"] for line in tail.stdout.splitlines()) == ["c1", "c2"]
-        assert run("tail", "mqtt:confirmed/+", "--earliest", folder=tmp_path).returncode == 2
+        assert ask("tail", "mqtt:confirmed/+", "--earliest", folder=tmp_path).returncode == 2
         dev.says("is kept as dead letter")
-        dead = run("dead", "list", "--no-group", folder=tmp_path)
+        dead = ask("dead", "list", "--no-group", folder=tmp_path)
         assert "not valid JSON" in dead.stdout
         assert dev.stop(signal.SIGINT) == 0
-    assert "not valid JSON" in run("dead", "list", folder=tmp_path).stdout, "also where nothing runs"
+    assert "not valid JSON" in ask("dead", "list", folder=tmp_path).stdout, "also where nothing runs"
 
-    [letter] = [json.loads(line) for line in run("dead", "export", folder=tmp_path).stdout.splitlines()]
+    [letter] = [json.loads(line) for line in ask("dead", "export", folder=tmp_path).stdout.splitlines()]
     (tmp_path / "editor.py").write_text(f"import sys\nopen(sys.argv[1], 'w').write({order(3)!r})\n")
     editor = {"EDITOR": f"{sys.executable} {tmp_path / 'editor.py'}"}
-    assert run("dead", "edit", app, letter["id"], folder=tmp_path, settings=editor).returncode == 0
+    assert ask("dead", "edit", app, letter["id"], folder=tmp_path, settings=editor).returncode == 0
     replayed = run("dead", "replay", app, folder=tmp_path)
     assert (replayed.returncode, replayed.stderr.splitlines()[-1]) == (
         0,

@@ -89,7 +89,7 @@ def test_a_signal_drains_them_and_a_second_one_ends_them(tmp_path: Path, redis_a
         running.process.send_signal(signal.SIGTERM)
         running.says("stopping 2 workers")
         assert running.stop() == 1
-        assert psutil.wait_procs(children, timeout=10)[1] == []
+        assert psutil.wait_procs(children, timeout=60)[1] == []
 
 
 def test_a_wrong_setting_ends_all_of_them(tmp_path: Path, redis_address: str) -> None:
