@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import math
@@ -252,7 +251,8 @@ class Letters:
 
     async def measure(self) -> None:
         """Note how many letters there are, and how large they are. Raises `Unavailable` in an outage."""
-        self.known, self.size = await asyncio.gather(self.count(), self.store.size(self.stream))
+        self.known = await self.count()
+        self.size = await self.store.size(self.stream)
 
     async def count(self) -> int:
         return await self.store.length(self.stream)
