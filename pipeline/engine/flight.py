@@ -10,13 +10,14 @@ from penstock.stages.act import Sent
 
 
 class Part:
-    """One place in which an event failed, and how often it has."""
+    """One place in which an event failed, and how often it has. `where` is the user's line that raised."""
 
-    __slots__ = ("attempts", "error", "found")
+    __slots__ = ("attempts", "error", "found", "where")
 
-    def __init__(self, found: Found, error: BaseException) -> None:
+    def __init__(self, found: Found, error: BaseException, where: str = "") -> None:
         self.found = found
         self.error = error
+        self.where = where
         self.attempts = 1
 
     @property

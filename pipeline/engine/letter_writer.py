@@ -39,18 +39,27 @@ class LetterWriter:
         self._told = Lines(host.clock, logging.WARNING)
 
     async def give_up(
-        self, flight: Flight, stage: str, error: BaseException, attempts: int = 1, path: tuple[int, ...] = ()
+        self,
+        flight: Flight,
+        stage: str,
+        error: BaseException,
+        where: str = "",
+        attempts: int = 1,
+        path: tuple[int, ...] = (),
     ) -> None:
-        """Refuse an event to its sender, where that waits and may mend it, else keep a dead letter of it."""
+        """Refuse an event to its sender, where that waits and may mend it, else keep a dead letter of it.
+
+        `where` is the user's line that raised.
+        """
         if flight.batch.waited and not isinstance(error, Reject):
             flight.batch.answer(flight.index, refusal(error))
         else:
-            await self._keep(flight, self._letter(flight, stage, error, attempts, path))
+            await self._keep(flight, self._letter(flight, stage, error, where, attempts, path))
 
     async def undelivered(self, message: Message, to: str, error: BaseException) -> None:
         """Keep an action that the sink `to` refused for good; its event is finished then."""
         flight = Flight(message.batch, message.index, message.key)
-        letter = self._letter(flight, message.stage, error)
+        letter = self._letter(flight, message.stage, error, users_line(error))
         event, path = parts_of(message)
         id = f"{message.id}@{to}~{letter.id.rpartition('~')[2]}"
         await self._keep(flight, replace(letter, id=id, event=event, path=path, action=message.id, to=to))
@@ -69,7 +78,13 @@ class LetterWriter:
             flight.batch.answer(flight.index, Refusal(422, kept.reason, letter=kept.id))
 
     def _letter(
-        self, flight: Flight, stage: str, error: BaseException, attempts: int = 1, path: tuple[int, ...] = ()
+        self,
+        flight: Flight,
+        stage: str,
+        error: BaseException,
+        where: str = "",
+        attempts: int = 1,
+        path: tuple[int, ...] = (),
     ) -> Letter:
         batch, index = flight.batch, flight.index
         event = batch.event(index)
@@ -81,7 +96,7 @@ class LetterWriter:
             stage=stage,
             error=type(error).__name__,
             reason=reason_of(error),
-            where=users_line(error),
+            where=where,
             attempts=attempts,
             at=self.host.clock.time(),
             topic=event.topic,

@@ -19,6 +19,7 @@ from penstock.pipeline.engine.outages import Outages
 from penstock.pipeline.engine.records import Records
 from penstock.pipeline.engine.verdict import fatal, kinds, moment, reason_of
 from penstock.pipeline.graph import Graph
+from penstock.pipeline.letters.letters import users_line
 from penstock.pipeline.lines import Lines
 from penstock.stages.outcome import Reject, Retries, Retry, Wait
 from penstock.stages.payload import refused
@@ -91,9 +92,7 @@ class Trouble:
         if flight is None:
             origin = payload if payload is not None else found.origin
             flight = Flight(batch, index, key, None if found.node == self._source else origin, out)
-        flight.parts.append(
-            Part(found, self._about_the_key(error, found.origin) if found.node == self._source else error)
-        )
+        flight.parts.append(self._part(found, error, found.origin))
         return flight
 
     def refuse(self, error: BaseException, batch: Batch, index: int) -> None:
@@ -104,8 +103,18 @@ class Trouble:
         flight = Flight(batch, index)
         found = self.program.find(error.__traceback__)
         raw = found.origin if found is not None else None
-        flight.parts.append(Part(Found(self._source, None, (), ()), self._about_the_key(error, raw)))
+        flight.parts.append(self._part(Found(self._source, None, (), ()), error, raw))
         self.troubled(flight)
+
+    def _part(self, found: Found, error: BaseException, origin: Any = None) -> Part:
+        """A place in which an event failed, after which nobody needs the traceback.
+
+        It holds the frame that ran the event, with every event that ran beside it, and that frame holds the failure: a
+        circle, which would stay until garbage is looked for, or as long as the event waits for its next try.
+        """
+        where = users_line(error)
+        error.with_traceback(None)
+        return Part(found, self._about_the_key(error, origin) if found.node == self._source else error, where)
 
     def _about_the_key(self, error: BaseException, origin: Any) -> BaseException:
         """A payload that lacks its key field says so in the user's words; bytes as origin mean decoding failed."""
@@ -206,7 +215,7 @@ class Trouble:
             if given is found.origin:  # what failed may have changed it before
                 origin = given = self.records.fresh(flight.batch, flight.index)
         except Exception as error:
-            flight.parts.append(Part(found, error))
+            flight.parts.append(self._part(found, error))
         else:
             async with self.room:
                 await run(
@@ -232,7 +241,9 @@ class Trouble:
     async def _give_up(self, flight: Flight, part: Part) -> None:
         """Done with one place of the event, in the one way that is left."""
         error = refused(part.error) if part.found.node == self._source else None
-        await self.writer.give_up(flight, self._stage(part), error or part.error, part.attempts, part.found.path)
+        await self.writer.give_up(
+            flight, self._stage(part), error or part.error, part.where, part.attempts, part.found.path
+        )
         flight.open -= 1
         self._decide(flight)
 

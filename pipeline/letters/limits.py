@@ -24,6 +24,9 @@ log = logging.getLogger("penstock")
 LOOK = 1.0
 """Seconds between looks at a stream that is full."""
 
+OFTEN = 100
+"""Letters after which a process looks how many there are, while there is room for many times as many."""
+
 EASE = 0.9
 """The share of the limit that is left when the oldest have moved."""
 
@@ -47,7 +50,8 @@ class LimitedLetters(Letters):
     What is in flight when a limit is reached may still become letters, and each is kept. Then `full` keeps the engine
     from starting anything new, until somebody has replayed or dropped some; or, where there is a folder, the oldest are
     written to a file there, as `penstock dead export` writes them, and taken out of the store. How many there are is
-    looked at when this process writes one: the limit is for all processes, and each notices it by itself.
+    looked at when this process writes one, or a hundred where there is room for many: the limit is for all processes,
+    and each notices it by itself.
 
     `copies` sends each to an endpoint too. Where they are not `stored`, the store has only those that this refuses.
     """
@@ -63,6 +67,7 @@ class LimitedLetters(Letters):
         self.host = host
         self.moved = 0
         self._looking = self._timed = False
+        self._new = self._new_bytes = 0
         self._failed = ""
 
     async def open(self) -> None:
@@ -87,10 +92,18 @@ class LimitedLetters(Letters):
                     return letter
         kept = await super().write(letter, batch)
         self.known += 1
-        # The letter is kept whatever the look comes to.
-        with contextlib.suppress(Unavailable):
-            await self.look()
+        self._new += 1
+        self._new_bytes += len(kept.data)
+        if self._new >= OFTEN or self._near():
+            # The letter is kept whatever the look comes to.
+            with contextlib.suppress(Unavailable):
+                await self.look()
         return kept
+
+    def _near(self) -> bool:
+        """Whether there may be no room by the time a hundred letters more have come, of several processes."""
+        few = self.most and self.room < 20 * OFTEN
+        return bool(few or (self.most_bytes and self.size + 20 * self._new_bytes > EASE * self.most_bytes))
 
     async def look(self) -> None:
         """See how much is there, and do what follows from it. Raises `Unavailable` in an outage."""
@@ -99,6 +112,7 @@ class LimitedLetters(Letters):
         self._looking, room = True, self.room
         try:
             await self.measure()
+            self._new = self._new_bytes = 0
             if self.folder is not None and self._over(1.0):
                 await self._move(self.folder)
         finally:

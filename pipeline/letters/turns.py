@@ -17,18 +17,23 @@ class Turns:
     """
 
     def __init__(self) -> None:
-        self._turn: asyncio.Future[None] | None = None
+        self._under_way = False
+        self._waiting: list[asyncio.Future[None]] = []
 
     async def take(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do this with the next turn. It raises what the work raises."""
-        if self._turn is not None:
-            await asyncio.shield(self._turn)
-        if self._turn is not None and not self._turn.done():
-            return await work()  # with the one that has just begun the turn for all who waited
-        turn = self._turn = asyncio.get_running_loop().create_future()
+        if self._under_way:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+            if self._under_way:
+                return await work()  # with the one that has just begun the turn for all who waited
+        self._under_way = True
         try:
             return await work()
         finally:
-            turn.set_result(None)
-            if self._turn is turn:
-                self._turn = None
+            self._under_way = False
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                if not waiter.done():
+                    waiter.set_result(None)

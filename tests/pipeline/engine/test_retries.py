@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -279,3 +280,21 @@ async def test_a_harness_fails_who_changes_what_branches_share(kind: str) -> Non
         assert outcome.dead is not None
         assert outcome.dead.reason.startswith("changes() changed the payload, which other branches share")
         assert (h.actions("first"), h.actions("second")) == ([0], [1])
+
+
+async def test_an_event_that_waits_keeps_no_frame_of_those_it_ran_beside(form: str) -> None:
+    """A frozen exception too, whose attributes cannot be set."""
+
+    @dataclass(frozen=True)
+    class Frozen(Exception):
+        number: int
+
+    fails = Fails(1, error=Frozen(7))
+    made, stream = begun(form, retry=FIVE)
+    stream.transform(fails, stage="failing").end()
+    async with harness(made) as h:
+        await h.send({"key": "a", "id": "1"})
+        assert fails.calls == 1
+        assert fails.error.__traceback__ is None
+        await h.advance("5s")
+        assert fails.calls == 2
