@@ -96,8 +96,8 @@ class KafkaSettings(_Connection):
       are then always dynamic, and `session_timeout` is the brokers'.
     - `transaction_interval`: how often transactional sinks commit, and so how long their actions are withheld.
     - `metadata_interval`: how often new partitions are looked for.
-    - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
-      need their own package with kafka-python.
+    - `linger`: how long a message waits, at most, for more to send along. `compression`: of what is sent; all but
+      `gzip` need their own package with kafka-python.
     """
 
     address: str
@@ -115,7 +115,7 @@ class KafkaSettings(_Connection):
     protocol: Literal["classic", "consumer"] = "classic"
     transaction_interval: Length = 0.5
     metadata_interval: Length = 30.0
-    linger: Length = 0.002
+    linger: Length = 0.005
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"
 
 
