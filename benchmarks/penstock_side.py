@@ -18,7 +18,7 @@ from penstock.connectors.topics import Topic, Topics
 from penstock.pipeline.declaration.pipeline import Pipeline
 from penstock.pipeline.engine.engine import Engine
 from penstock.pipeline.engine.predictors import Predictors
-from penstock.pipeline.serving.run import Service, serve
+from penstock.pipeline.serving.run import Service, collect_seldom, serve
 
 PATIENCE = 120.0
 """Seconds without an end after which a turn has failed."""
@@ -38,18 +38,20 @@ class Running(AbstractAsyncContextManager["Running"]):
         settings = Settings({**DECLARED, **(variables or {})})
         site = Site(settings, pipeline=graph.name)
         store: Store = RedisStore(site) if settings.has("PENSTOCK_STORE") else MemoryStore()
+        self.thresholds = gc.get_threshold()
         self.topics = Topics.of(site)
         self.engine = Engine(graph, site, store, models=Predictors(settings).load)
 
     async def __aenter__(self) -> Running:
         await self.engine.start()
-        gc.freeze()  # as a service does when it is ready
+        collect_seldom()  # as a service does when it is ready
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         await self.engine.stop()
+        gc.set_threshold(*self.thresholds)  # a reference in this process has the interpreter's own
 
     def topic(self, name: str) -> Topic:
         """A topic by name; so that it may be filled before the pipeline starts, and read after."""

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 T = TypeVar("T")
 
 
@@ -54,58 +56,29 @@ class Action(Generic[T]):
     subject: str = ""
 
 
-class Message:
+class Message(msgspec.Struct, eq=False):
     """One action on its way to a sink: encoded, addressed, and owed to the record that caused it.
 
     `to` is the filled-in target: a topic, a URL, a stream. `id source type subject time` are the CloudEvents
     attributes, which every sink writes in its own binary mode. `batch` and `index` name the record whose
-    confirmation waits for this message, `stage` the act that made it.
+    confirmation waits for this message, `stage` the act that made it; `attempts` counts how often it was sent again.
+
+    One is made for every action, so it is a Struct: a tenth of the cost of a class.
     """
 
-    __slots__ = (
-        "attempts",
-        "batch",
-        "headers",
-        "id",
-        "index",
-        "key",
-        "source",
-        "stage",
-        "subject",
-        "time",
-        "to",
-        "type",
-        "value",
-    )
-
-    def __init__(
-        self,
-        to: str,
-        value: bytes | None,
-        key: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        id: str = "",
-        source: str = "",
-        type: str = "",
-        subject: str = "",
-        time: float = 0.0,
-        batch: Any = None,
-        index: int = 0,
-        stage: str = "",
-    ) -> None:
-        self.to = to
-        self.value = value
-        self.key = key
-        self.headers = headers
-        self.id = id
-        self.source = source
-        self.type = type
-        self.subject = subject
-        self.time = time
-        self.batch = batch
-        self.index = index
-        self.stage = stage
-        self.attempts = 0
+    to: str
+    value: bytes | None
+    key: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    id: str = ""
+    source: str = ""
+    type: str = ""
+    subject: str = ""
+    time: float = 0.0
+    batch: Any = None
+    index: int = 0
+    stage: str = ""
+    attempts: int = 0
 
     def __repr__(self) -> str:
         return f"Message(to={self.to!r}, id={self.id!r}, key={self.key!r})"

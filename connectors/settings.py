@@ -98,8 +98,8 @@ class KafkaSettings(_Connection):
     - `transaction_timeout`: after how long brokers end a transaction whose process is silent. As long wait the readers
       of what it wrote to, and whoever has its partitions next, unless it is started again under its name.
     - `metadata_interval`: how often new partitions are looked for.
-    - `linger`: how long the producer waits for more to send along. `compression`: of what is sent; all but `gzip`
-      need their own package with kafka-python.
+    - `linger`: how long a message waits, at most, for more to send along. `compression`: of what is sent; all but
+      `gzip` need their own package with kafka-python.
     """
 
     address: str
@@ -118,7 +118,7 @@ class KafkaSettings(_Connection):
     transaction_interval: Length = 0.5
     transaction_timeout: Length = 60.0
     metadata_interval: Length = 30.0
-    linger: Length = 0.002
+    linger: Length = 0.005
     compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = "none"
 
 

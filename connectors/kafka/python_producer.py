@@ -16,6 +16,7 @@ from penstock.connectors.event import Message
 from penstock.connectors.kafka.client import CONNECT, Outlet
 from penstock.connectors.kafka.oversized import Oversized
 from penstock.connectors.kafka.python_client import connected, leave, library
+from penstock.connectors.kafka.python_partitioner import partitioner
 from penstock.connectors.kafka.record import headers, stamp
 from penstock.errors import PenstockError, Unavailable, Undeliverable
 
@@ -78,6 +79,7 @@ class PythonProducer:
             "batch_size": 262_144,
             "delivery_timeout_ms": NEVER,
             "max_block_ms": 1000,
+            "partitioner": partitioner(),
         }
         return connected(self.settings, self.client_id, "KafkaProducer", options)
 
@@ -147,13 +149,13 @@ class PythonProducer:
     # -- the threads ---------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        producer = self._producer
+        producer, no_metadata = self._producer, library("kafka.errors").KafkaTimeoutError
         while (item := self._queue.get()) is not None:
             now = time.time()
             for message in item[0]:
                 if self._broken.is_set():
                     producer = self._renew(producer)
-                self._produce(producer, message, now)
+                self._produce(producer, message, now, no_metadata)
 
     def _renew(self, producer: Any) -> Any:
         """The client takes one refused batch for its own end: go on with another, to which what failed comes again."""
@@ -178,16 +180,15 @@ class PythonProducer:
             self._broken.set()
         self._ended(message, error)
 
-    def _produce(self, producer: Any, message: Message, now: float) -> None:
-        errors = library("kafka.errors")
+    def _produce(self, producer: Any, message: Message, now: float, no_metadata: type[Exception]) -> None:
         own = headers(message)
         while not self._leaving.is_set():
             try:
                 future = producer.send(
                     message.to, message.value, message.key, headers=own, timestamp_ms=stamp(message, now)
                 )
-            except errors.KafkaTimeoutError:
-                continue  # no metadata yet: the broker or the topic is away, and order forbids to go on without it
+            except no_metadata:
+                continue  # the broker or the topic is away, and order forbids to go on without it
             except Exception as error:  # the client refuses what no broker would take
                 self._ended(message, error)
                 return

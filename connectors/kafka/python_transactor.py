@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.client import CONNECT, Broken
 from penstock.connectors.kafka.python_client import connected, leave, library, refusal
+from penstock.connectors.kafka.python_partitioner import partitioner
 from penstock.connectors.kafka.python_producer import meaning
 from penstock.connectors.kafka.record import headers, stamp
 from penstock.connectors.kafka.transactions import Offsets, Refused
@@ -38,6 +39,7 @@ class PythonTransactor:
             "delivery_timeout_ms": round(self.lasting * 500),
             "request_timeout_ms": round(self.lasting * 250),
             "max_block_ms": round(CONNECT * 1000),
+            "partitioner": partitioner(),
         }
         errors = library("kafka.errors")
         self._producer = connected(self.settings, self.client_id, "KafkaProducer", options)

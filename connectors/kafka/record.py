@@ -22,8 +22,8 @@ def headers(message: Message) -> list[Header]:
     b'7/decide'
     """
     if message.id and message.source and message.type:
-        found = [*_constant(message.source, message.type), *_time(int(message.time * 1000))]
-        found.append(("ce_id", message.id.encode()))
+        common = _common(message.source, message.type, int(message.time * 1000))
+        found: list[Header] = [*common, ("ce_id", message.id.encode())]
         if message.subject:
             found.append(("ce_subject", message.subject.encode()))
     else:
@@ -39,19 +39,15 @@ def stamp(message: Message, now: float) -> int:
 _CONTENT: Header = ("content-type", JSON.encode())
 
 
-# Both are asked for every action, and are the same for all of a stage, and for all of a millisecond.
-@lru_cache(maxsize=1024)
-def _constant(source: str, kind: str) -> tuple[Header, ...]:
-    return ("ce_specversion", b"1.0"), ("ce_source", source.encode()), ("ce_type", kind.encode()), _CONTENT
-
-
-@lru_cache(maxsize=64)
-def _time(millis: int) -> tuple[Header, ...]:
+# Asked for with every action, and the same for all that a stage makes in a millisecond.
+@lru_cache(maxsize=256)
+def _common(source: str, kind: str, millis: int) -> tuple[Header, ...]:
+    found = ("ce_specversion", b"1.0"), ("ce_source", source.encode()), ("ce_type", kind.encode()), _CONTENT
     # A time that no calendar has is left out, as `time` is optional.
     try:
-        return (("ce_time", rfc3339(millis / 1000).encode()),) if millis else ()
+        return (*found, ("ce_time", rfc3339(millis / 1000).encode())) if millis else found
     except (ValueError, OverflowError):
-        return ()
+        return found
 
 
 def _with_own(found: list[Header], own: ItemsView[str, str | bytes]) -> list[Header]:

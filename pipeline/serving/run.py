@@ -33,6 +33,9 @@ LETTERS = 0.25
 OPENING = 5.0
 """Seconds at the start in which no garbage is collected."""
 
+YOUNG = 10_000
+"""New objects after which the garbage collector looks at them: more than the events in flight are made of."""
+
 T = TypeVar("T")
 
 
@@ -153,10 +156,21 @@ class Service:
         for engine in self.engines:
             sources = ", ".join(engine.sources)
             log.info("%s is ready after %.2f s: reads %s", engine.graph.name, time.monotonic() - self._began, sources)
-        # What is here now stays until the end: a full collection that walks it would stop every event for 50 ms.
-        gc.freeze()
-        gc.enable()
+        collect_seldom()
         self.ready.set()
+
+
+def collect_seldom() -> None:
+    """Have the garbage collector leave alone what is here now, and what the events in flight are made of.
+
+    What is here stays until the end: a full collection that walks it would stop every event for 50 ms. What an event
+    is made of goes with the event: collections every 700 objects found nothing, and were a twentieth of all work.
+    """
+    gc.freeze()
+    young, *older = gc.get_threshold()
+    if young:
+        gc.set_threshold(max(young, YOUNG), *older)
+    gc.enable()
 
 
 async def _until_over(lives: Sequence[asyncio.Future[None]], stopping: asyncio.Future[Any]) -> None:

@@ -199,8 +199,7 @@ class SinkOutageContract:
             async with asyncio.timeout(PATIENCE):
                 await sink.open(ledger.settled)
         await rig.up()
-        async with asyncio.timeout(PATIENCE):
-            await sink.open(ledger.settled)
+        await patiently(lambda: sink.open(ledger.settled))
         sink.send([message(rig.to, 1)])
         await flushed(sink)
         assert ledger.once(1)

@@ -251,8 +251,7 @@ class SourceOutageContract:
             async with asyncio.timeout(PATIENCE):
                 await source.open()
         await rig.up()
-        async with asyncio.timeout(PATIENCE):
-            await source.open()
+        await patiently(source.open)
         await rig.produce(plain(b"1"))
         [record] = await take(source, 1)
         record.settle()
