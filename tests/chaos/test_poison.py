@@ -42,7 +42,7 @@ class Poisoning(ThroughKafka):
     def wave(self, steps: Sequence[Step]) -> None:
         super().wave(steps)
         if len(self.sent) + len(steps) >= LETTERS * ONE_IN:
-            self._enough.set()
+            self._end.set()
 
     def encode(self, step: Step) -> bytes:
         if not poisoned(step):

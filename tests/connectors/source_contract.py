@@ -21,6 +21,7 @@ from tests.connectors.rig import (
     SourceOutageRig,
     SourceRig,
     Taken,
+    patiently,
     reading,
     take,
     until,
