@@ -49,6 +49,8 @@ class RedisSink:
         self._tally: Tally | None = None
         self._task: asyncio.Task[None] | None = None
         self._known: set[str] = set()
+        # The streams that were full after what was written last: what comes next waits for room, whenever it comes.
+        self._crowded: list[str] = []
         self._turn = 0
         self._trouble: str | None = None
 
@@ -92,14 +94,13 @@ class RedisSink:
 
     async def _write(self) -> None:
         """Write all that is queued. A message leaves the queue when its outcome is known."""
-        full: list[str] = []
         try:
             while self._queue:
                 try:
-                    while full:
-                        await self._wait_for_room(full[-1])
-                        full.pop()
-                    full = await self._next()
+                    while self._crowded:
+                        await self._wait_for_room(self._crowded[-1])
+                        self._crowded.pop()
+                    self._crowded = await self._next()
                     self._trouble = None
                 except Unavailable as error:
                     self._trouble = error.reason

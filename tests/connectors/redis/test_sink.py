@@ -44,6 +44,22 @@ async def test_a_full_stream_makes_its_producer_wait(rig: StreamRig) -> None:
     assert sink.problem is None
 
 
+async def test_a_full_stream_makes_what_comes_later_wait_too(rig: StreamRig) -> None:
+    """Each message is written before the next one comes: nothing is queued when the stream turns out to be full."""
+    sink, ledger = RedisSink(rig.to, 1, rig.outside, full=50), Ledger()
+    await rig.ask("XGROUP", "CREATE", rig.key(0), "slow", "0", "MKSTREAM")
+    await sink.open(ledger.settled)
+    for number in range(50):
+        sink.send([Message(rig.to, b"%d" % number, id=str(number))])
+        await sink.flush()
+    sink.send([Message(rig.to, b"50", id="50")])
+    await until(lambda: sink.problem is not None)
+    assert await rig.ask("XLEN", rig.key(0)) == 50
+    await rig.ask("XTRIM", rig.key(0), "MAXLEN", 0)
+    await sink.close()
+    assert ledger.once(51)
+
+
 async def test_a_full_stream_without_readers_keeps_the_newest(rig: StreamRig) -> None:
     sink, ledger = RedisSink(rig.to, 1, rig.outside, full=1000), Ledger()
     await sink.open(ledger.settled)
