@@ -1,4 +1,4 @@
-"""What touches the outside: events, the Source, Sink and Store protocols, and one file per technology."""
+"""What touches the outside: events, the Source, Sink and Store protocols, and one package per technology."""
 
 if __name__ != "penstock.connectors":
     raise ImportError(
