@@ -11,6 +11,7 @@ from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.cloudevents.attributes import Attributes
 from penstock.connectors.cloudevents.modes import read
 from penstock.connectors.event import Event
+from penstock.connectors.handed import Handed
 from penstock.connectors.header import Header, texts
 from penstock.connectors.kafka.note import Span, write
 
@@ -113,7 +114,7 @@ class KafkaBatch(Batch):
         )
 
 
-class Progress:
+class Progress(Handed[KafkaBatch]):
     """What one assigned partition has handed over, and what of that is finished.
 
     - `next`: the offset of the first record that is not finished, or the one after the last; None before the first.
@@ -124,17 +125,15 @@ class Progress:
     - `member`: the source that reads the partition.
     """
 
-    __slots__ = ("_crowded", "batches", "committed", "end", "fenced", "member", "next", "partition", "void")
+    __slots__ = ("_crowded", "committed", "end", "member", "next", "void")
 
     def __init__(self, partition: Partition, member: Any = None) -> None:
-        self.partition = partition
+        super().__init__(partition)
         self.member = member
         self.void = False
-        self.batches: deque[KafkaBatch] = deque()
         self.next: int | None = None
         self.end = 0
         self.committed: tuple[int, str] = (-1, "")
-        self.fenced = False
         self._crowded = 16
 
     def add(self, batch: KafkaBatch) -> None:
@@ -187,12 +186,6 @@ class Progress:
         """How many offsets lie between the first that is not finished and the newest."""
         return self.end - self.next if self.next is not None else 0
 
-    def fence(self) -> None:
-        """Have the engine start no more of it."""
-        self.fenced = True
-        for batch in self.batches:
-            batch.fenced = True
-
     def forget(self) -> None:
         """Have it come again: the engine starts no more of it, and nothing of it is committed."""
         self.fence()
@@ -203,10 +196,6 @@ class Progress:
         """Forget it for good: what is still decided for its records is nobody's."""
         self.forget()
         self.void = True
-
-    def running(self) -> int:
-        """How many records were started and are not finished."""
-        return sum(batch.owed.count(1, 0, batch.taken) for batch in self.batches)
 
 
 def _unfinished(batch: KafkaBatch) -> Iterator[tuple[int, int]]:

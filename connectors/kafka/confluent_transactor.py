@@ -13,7 +13,7 @@ from penstock.connectors.kafka.client import CONNECT, Broken, legal
 from penstock.connectors.kafka.confluent_client import connection, final_errors, oversized
 from penstock.connectors.kafka.oversized import BatchSize
 from penstock.connectors.kafka.record import headers, stamp
-from penstock.connectors.kafka.transactions import Offsets, Refused
+from penstock.connectors.kafka.transactor import Offsets, Refused
 from penstock.errors import ConfigError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from penstock.connectors.kafka.oversized import BatchSize
 from penstock.connectors.kafka.seat import Seat
 from penstock.connectors.kafka.sink import KafkaSink, TransactionalSink
 from penstock.connectors.kafka.source import KafkaSource
-from penstock.connectors.kafka.transactions import Transactions, Transactor
+from penstock.connectors.kafka.transactions import Transactions
+from penstock.connectors.kafka.transactor import Transactor
 from penstock.connectors.site import Site
 from penstock.errors import ConfigError
 

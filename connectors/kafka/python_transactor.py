@@ -12,7 +12,7 @@ from penstock.connectors.kafka.python_client import connected, leave, library, r
 from penstock.connectors.kafka.python_partitioner import partitioner
 from penstock.connectors.kafka.python_producer import meaning
 from penstock.connectors.kafka.record import headers, stamp
-from penstock.connectors.kafka.transactions import Offsets, Refused
+from penstock.connectors.kafka.transactor import Offsets, Refused
 from penstock.errors import Undeliverable
 
 if TYPE_CHECKING:

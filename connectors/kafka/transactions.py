@@ -12,15 +12,15 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.batch import Commits, Progress
 from penstock.connectors.kafka.client import CONNECT, Broken, Outlet
 from penstock.connectors.kafka.thread import Thread
+from penstock.connectors.kafka.transactor import Offsets, Refused, Transactor
 from penstock.errors import ConfigError, PenstockError, Unavailable, Undeliverable
 
 if TYPE_CHECKING:
@@ -39,39 +39,6 @@ SILENCE = 3.0
 
 RETRY = 1.0
 """Seconds between attempts to make a producer."""
-
-
-class Refused(Exception):
-    """A message of a transaction will never be taken: one of these, which a broker has refused in one batch."""
-
-    def __init__(self, messages: Sequence[Message], reason: PenstockError) -> None:
-        super().__init__(str(reason))
-        self.messages = messages
-
-
-@dataclass(frozen=True, slots=True)
-class Offsets:
-    """What one member of a group commits. `group` is how its client named it to a producer when that was decided."""
-
-    topic: str
-    commits: Commits
-    group: Any
-
-
-class Transactor(Protocol):
-    """A transactional producer, used by one thread, on which every call blocks."""
-
-    def open(self) -> None:
-        """Connect, fence whoever has had the name, end what it left open. Raises `Unavailable` or `ConfigError`."""
-
-    def transact(self, messages: Sequence[Message], alone: Collection[str], offsets: Sequence[Offsets]) -> None:
-        """Begin, produce, commit. Messages with an id of `alone` share a batch with no other.
-
-        Raises `Refused`, or whatever says that it did not come to the commit.
-        """
-
-    def close(self) -> None:
-        """Leave at once, and whatever is open. Safe to call twice."""
 
 
 class Transactions:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from penstock.connectors.batch import Batch, Partition
+from penstock.connectors.handed import Handed
 from penstock.connectors.redis.entry import Entry, StreamBatch, place_of
 
 
-class Holding:
+class Holding(Handed[StreamBatch]):
     """A partition held under a lease.
 
     - `make`: the kind of batch that entries are handed over as.
@@ -17,19 +16,7 @@ class Holding:
       that is not known); `confirmed` what the server has of it.
     """
 
-    __slots__ = (
-        "batches",
-        "confirmed",
-        "count",
-        "fenced",
-        "key",
-        "lag",
-        "lease",
-        "make",
-        "partition",
-        "position",
-        "read",
-    )
+    __slots__ = ("confirmed", "count", "key", "lag", "lease", "make", "position", "read")
 
     def __init__(
         self,
@@ -40,15 +27,13 @@ class Holding:
         count: int,
         make: type[StreamBatch] = StreamBatch,
     ) -> None:
+        super().__init__(partition)
         self.make = make
-        self.partition = partition
         self.key = key
         self.lease = lease
         self.read = self.position = self.confirmed = position
         self.count = count
         self.lag = 0
-        self.fenced = False
-        self.batches: deque[StreamBatch] = deque()
 
     def add(self, entries: list[Entry], received: float) -> Batch:
         """The entries as a batch, which is waited for from now on."""
@@ -80,12 +65,6 @@ class Holding:
         self.due()
         return sum(map(len, self.batches))
 
-    def fence(self) -> None:
-        """Have the engine start no more of it."""
-        self.fenced = True
-        for batch in self.batches:
-            batch.fenced = True
-
     def forget(self) -> None:
         """Have it come again: the engine starts no more of it, and nothing of it is confirmed."""
         self.fence()
@@ -103,10 +82,6 @@ class Holding:
     def origin(self) -> str:
         """As its batches have it."""
         return f"{self.partition.topic}/{self.partition.number}"
-
-    def running(self) -> int:
-        """How many records were started and are not finished."""
-        return sum(batch.owed.count(1, 0, batch.taken) for batch in self.batches)
 
 
 def watermark_of(position: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from zlib import crc32
 
 from msgspec.structs import replace
@@ -29,6 +29,16 @@ class Host(Protocol):
     letters: Letters
 
 
+class Cause(NamedTuple):
+    """Why an event is given up, at which of a stage's children of it. `where` is the user's line that raised."""
+
+    stage: str
+    error: BaseException
+    where: str = ""
+    attempts: int = 1
+    path: tuple[int, ...] = ()
+
+
 class LetterWriter:
     """Writes the dead letters of one source's events."""
 
@@ -38,28 +48,17 @@ class LetterWriter:
         self.records = records
         self._told = Lines(host.clock, logging.WARNING)
 
-    async def give_up(
-        self,
-        flight: Flight,
-        stage: str,
-        error: BaseException,
-        where: str = "",
-        attempts: int = 1,
-        path: tuple[int, ...] = (),
-    ) -> None:
-        """Refuse an event to its sender, where that waits and may mend it, else keep a dead letter of it.
-
-        `where` is the user's line that raised.
-        """
-        if flight.batch.waited and not isinstance(error, Reject):
-            flight.batch.answer(flight.index, refusal(error))
+    async def give_up(self, flight: Flight, cause: Cause) -> None:
+        """Refuse an event to its sender, where that waits and may mend it, else keep a dead letter of it."""
+        if flight.batch.waited and not isinstance(cause.error, Reject):
+            flight.batch.answer(flight.index, refusal(cause.error))
         else:
-            await self._keep(flight, self._letter(flight, stage, error, where, attempts, path))
+            await self._keep(flight, self._letter(flight, cause))
 
     async def undelivered(self, message: Message, to: str, error: BaseException) -> None:
         """Keep an action that the sink `to` refused for good; its event is finished then."""
         flight = Flight(message.batch, message.index, message.key)
-        letter = self._letter(flight, message.stage, error, users_line(error))
+        letter = self._letter(flight, Cause(message.stage, error, users_line(error)))
         event, path = parts_of(message)
         id = f"{message.id}@{to}~{letter.id.rpartition('~')[2]}"
         await self._keep(flight, replace(letter, id=id, event=event, path=path, action=message.id, to=to))
@@ -67,7 +66,7 @@ class LetterWriter:
 
     def whole(self, batch: Batch, index: int, key: Any) -> Letter:
         """A record as it came, with everything that is needed to process it later."""
-        return self._letter(Flight(batch, index, key), "", LookupError())
+        return self._letter(Flight(batch, index, key), Cause("", LookupError()))
 
     async def _keep(self, flight: Flight, letter: Letter) -> None:
         """Write the dead letter; in an outage of the store, wait for it however long that takes."""
@@ -77,16 +76,9 @@ class LetterWriter:
         if flight.batch.waited:
             flight.batch.answer(flight.index, Refusal(422, kept.reason, letter=kept.id))
 
-    def _letter(
-        self,
-        flight: Flight,
-        stage: str,
-        error: BaseException,
-        where: str = "",
-        attempts: int = 1,
-        path: tuple[int, ...] = (),
-    ) -> Letter:
+    def _letter(self, flight: Flight, cause: Cause) -> Letter:
         batch, index = flight.batch, flight.index
+        stage, error, where, attempts, path = cause
         event = batch.event(index)
         data, encoding = as_text(event.data)
         identity = self.records.identify(batch, index, flight.payload)

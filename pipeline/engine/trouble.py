@@ -14,7 +14,7 @@ from penstock.errors import BadEvent, Unavailable, Undeliverable
 from penstock.pipeline.code.program import Found, Program
 from penstock.pipeline.engine import letter_writer
 from penstock.pipeline.engine.flight import Flight, Part
-from penstock.pipeline.engine.letter_writer import LetterWriter
+from penstock.pipeline.engine.letter_writer import Cause, LetterWriter
 from penstock.pipeline.engine.outages import Outages
 from penstock.pipeline.engine.records import Records
 from penstock.pipeline.engine.verdict import fatal, kinds, moment, reason_of
@@ -241,9 +241,8 @@ class Trouble:
     async def _give_up(self, flight: Flight, part: Part) -> None:
         """Done with one place of the event, in the one way that is left."""
         error = refused(part.error) if part.found.node == self._source else None
-        await self.writer.give_up(
-            flight, self._stage(part), error or part.error, part.where, part.attempts, part.found.path
-        )
+        cause = Cause(self._stage(part), error or part.error, part.where, part.attempts, part.found.path)
+        await self.writer.give_up(flight, cause)
         flight.open -= 1
         self._decide(flight)
 

@@ -11,7 +11,8 @@ from penstock.connectors.batch import Partition
 from penstock.connectors.kafka.batch import Commits, Progress
 from penstock.connectors.kafka.client import Outlet
 from penstock.connectors.kafka.python_batch import PythonBatch
-from penstock.connectors.kafka.transactions import Offsets, Transactions
+from penstock.connectors.kafka.transactions import Transactions
+from penstock.connectors.kafka.transactor import Offsets
 from tests.connectors.rig import Ledger, until
 
 

@@ -16,7 +16,8 @@ from penstock.connectors.kafka.batch import Progress
 from penstock.connectors.kafka.client import Broken, Consumer, Listener, Outlet
 from penstock.connectors.kafka.python_batch import PythonBatch
 from penstock.connectors.kafka.source import KafkaSource
-from penstock.connectors.kafka.transactions import Offsets, Transactions
+from penstock.connectors.kafka.transactions import Transactions
+from penstock.connectors.kafka.transactor import Offsets
 from penstock.errors import PenstockError, Undeliverable
 from tests.connectors.contract import PATIENCE, KeyedSinkContract, Ledger, Record, SinkOutageContract, until
 from tests.connectors.kafka.rig import KafkaRig, OutageKafkaRig, in_thread

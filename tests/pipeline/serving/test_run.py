@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.pipeline.process import Running, get, http_app, post, run
 from tests.servers import Redis
@@ -75,30 +78,31 @@ def test_an_action_calls_a_url_filled_in_from_it(tmp_path: Path, redis_address: 
         assert running.stop() == 0
 
 
-def test_a_store_that_is_down_at_the_start_is_waited_for(tmp_path: Path) -> None:
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[tuple[Running, Redis]]:
+    """A pipeline that waits for its store, which is down."""
     with Redis() as server:
         server.stop()
-        with Running(
-            "run", http_app(tmp_path), folder=tmp_path, settings={"PENSTOCK_STORE": server.address}
-        ) as running:
+        settings = {"PENSTOCK_STORE": server.address}
+        with Running("run", http_app(tmp_path), folder=tmp_path, settings=settings) as running:
             running.says("waiting for store")
-            status, body = get(running.url("/readyz", admin=True))
-            assert status == 503
-            assert body.startswith("waiting for store")
-            server.start()
-            running.ready()
-            assert post(running.url("/orders"), ORDER)[0] == 200
-            assert running.stop() == 0
+            yield running, server
 
 
-def test_a_signal_while_it_waits_ends_it(tmp_path: Path) -> None:
-    with Redis() as server:
-        server.stop()
-        with Running(
-            "run", http_app(tmp_path), folder=tmp_path, settings={"PENSTOCK_STORE": server.address}
-        ) as running:
-            running.says("waiting for store")
-            assert running.stop() == 0
+def test_a_store_that_is_down_at_the_start_is_waited_for(waiting: tuple[Running, Redis]) -> None:
+    running, server = waiting
+    status, body = get(running.url("/readyz", admin=True))
+    assert status == 503
+    assert body.startswith("waiting for store")
+    server.start()
+    running.ready()
+    assert post(running.url("/orders"), ORDER)[0] == 200
+    assert running.stop() == 0
+
+
+def test_a_signal_while_it_waits_ends_it(waiting: tuple[Running, Redis]) -> None:
+    running, _ = waiting
+    assert running.stop() == 0
 
 
 def test_a_taken_port_is_one_line_and_exit_code_2(tmp_path: Path, redis_address: str) -> None:
