@@ -15,6 +15,7 @@ from penstock.connectors.kafka.confluent_batch import ConfluentBatches
 from penstock.connectors.kafka.confluent_client import committed, connection
 from penstock.connectors.kafka.confluent_health import ConfluentHealth
 from penstock.connectors.kafka.confluent_topic import ConfluentTopic
+from penstock.connectors.kafka.orphans import Orphans
 from penstock.connectors.kafka.seat import Seat
 from penstock.connectors.kafka.start import Starts
 from penstock.errors import ConfigError, Unavailable
@@ -33,6 +34,8 @@ class ConfluentConsumer:
         self._topic = ConfluentTopic(subscription)
         self._assignment = ConfluentAssignment(self._topic, self._starts, listener)
         self._health = ConfluentHealth(subscription.topic, listener.trouble)
+        asks = partial(self._topic.claimed, subscription.group)
+        self._orphans = Orphans(subscription.topic, asks, self._rejoin)
         self._fenced = False
         self._consumer: ck.Consumer | None = None
         self._grouped = False
@@ -57,12 +60,7 @@ class ConfluentConsumer:
             if self.subscription.start == "latest" and self._starts.first:
                 self._topic.start_at_latest(consumer, partitions)
             self._starts.first = False
-            consumer.subscribe(
-                [self.subscription.topic],
-                on_assign=self._assigned,
-                on_revoke=self._revoked,
-                on_lost=self._assignment.lost,
-            )
+            self._subscribe(consumer)
         except ck.KafkaException as error:
             consumer.poll(0)  # what the client has to tell about it
             self.close()
@@ -72,6 +70,23 @@ class ConfluentConsumer:
         except BaseException:
             self.close()
             raise
+
+        named = self.seat is not None and self.seat.name
+        self._orphans.begin(partitions if named else (), time.monotonic())
+
+    def _subscribe(self, consumer: ck.Consumer) -> None:
+        consumer.subscribe(
+            [self.subscription.topic],
+            on_assign=self._assigned,
+            on_revoke=self._revoked,
+            on_lost=self._assignment.lost,
+        )
+
+    def _rejoin(self) -> None:
+        """Leave and come again, since the client has no way to ask for a rebalance; what is dropped is read again."""
+        assert self._consumer is not None
+        self._give_up_the_seat(self._consumer)
+        self._subscribe(self._consumer)
 
     def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
         import confluent_kafka as ck
@@ -122,6 +137,7 @@ class ConfluentConsumer:
     def poll(self, seconds: float) -> Iterable[tuple[int, KafkaBatch]]:
         assert self._consumer is not None
         self._topic.compare(self._starts)
+        self._orphans.look(time.monotonic())
         self._learn_the_group()
         # `consume` waits until it has as many as it was asked for, so it is only ever asked for what is there.
         messages = self._consumer.consume(MOST, 0)

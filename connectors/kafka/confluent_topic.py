@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from penstock.connectors.kafka.client import CONNECT, Broken, Subscription
 from penstock.connectors.kafka.confluent_client import PROBE, connection
 from penstock.connectors.kafka.note import write
+from penstock.connectors.kafka.orphans import Answer
 from penstock.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -52,16 +53,34 @@ class ConfluentTopic:
         self.id = _identity(self._describe().result())
         return sorted(found.partitions)
 
-    def _describe(self) -> Future[Any]:
-        import confluent_kafka as ck
+    def _asks(self) -> Any:
+        """The client for such questions."""
         from confluent_kafka.admin import AdminClient
 
         if self._admin is None:
             self._admin = AdminClient(connection(self._settings))
+        return self._admin
+
+    def _describe(self) -> Future[Any]:
+        import confluent_kafka as ck
+
         self._asked = time.monotonic()
         wanted = ck.TopicCollection([self.name])
-        asked: dict[str, Future[Any]] = self._admin.describe_topics(wanted, request_timeout=CONNECT)
+        asked: dict[str, Future[Any]] = self._asks().describe_topics(wanted, request_timeout=CONNECT)
         return asked[self.name]
+
+    def claimed(self, group: str, tell: Callable[[Answer], None]) -> None:
+        """Ask which partitions the members of a group have; `tell` is called on a thread of the client's."""
+        asked: dict[str, Future[Any]] = self._asks().describe_consumer_groups([group], request_timeout=CONNECT)
+        asked[group].add_done_callback(lambda answer: tell(self._claims(answer)))
+
+    def _claims(self, answer: Future[Any]) -> Answer:
+        import confluent_kafka as ck
+
+        if answer.exception() is not None or answer.result().state != ck.ConsumerGroupState.STABLE:
+            return None
+        places = [place for each in answer.result().members for place in each.assignment.topic_partitions]
+        return frozenset(place.partition for place in places if place.topic == self.name)
 
     def compare(self, starts: Starts) -> None:
         """Ask now and then which topic it is: the client follows one that was made anew as if it were the old one.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from typing import Any, NoReturn
 
 from penstock.connectors.kafka.batch import Commits, KafkaBatch
 from penstock.connectors.kafka.client import CONNECT, MOST, Broken, Fenced, Listener, Subscription
+from penstock.connectors.kafka.orphans import Orphans
 from penstock.connectors.kafka.python_assignment import PythonAssignment
 from penstock.connectors.kafka.python_batch import batch
 from penstock.connectors.kafka.python_client import connected, library, refusal
@@ -30,6 +32,11 @@ class PythonConsumer:
         self._starts = Starts(subscription.topic)
         self._topic = PythonTopic(subscription)
         self._assignment = PythonAssignment(self._topic, self._starts, listener)
+        self._orphans = Orphans(
+            subscription.topic,
+            partial(self._topic.claimed, subscription.group),
+            lambda: self._consumer._coordinator.request_rejoin(),
+        )
         self._fenced = self._lenient = False
         self._consumer: Any = None
         self._next: dict[int, int] = {}
@@ -49,7 +56,7 @@ class PythonConsumer:
                 self._topic.start_at_latest()
             self._starts.first = False
             consumer.subscribe([self.subscription.topic], listener=self._assignment.rebalances(consumer))
-            self._topic.learn()
+            partitions = self._topic.learn()
         except (errors.KafkaError, TypeError, ValueError) as error:
             self.close()
             raise refusal(settings, error) from None
@@ -58,6 +65,7 @@ class PythonConsumer:
             raise
         self._heard = time.monotonic()
         self._down = False
+        self._orphans.begin(partitions if self.seat is not None and self.seat.name else (), self._heard)
 
     def standing(self) -> tuple[str, Mapping[int, tuple[int, str | None]]]:
         settings, group = self.subscription.settings, self.subscription.group
@@ -108,6 +116,7 @@ class PythonConsumer:
             self._raise_fenced()
         now = time.monotonic()
         self._topic.look(now, self._starts)
+        self._orphans.look(now)
         if not found:
             self._probe(now)
             return ()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from penstock.connectors.kafka.client import CONNECT, Subscription
 from penstock.connectors.kafka.note import write
+from penstock.connectors.kafka.orphans import Answer
 from penstock.connectors.kafka.python_client import library, offsets
 from penstock.connectors.kafka.start import Starts
 from penstock.errors import Unavailable
@@ -123,6 +126,22 @@ class PythonTopic:
         except library("kafka.errors").KafkaError:
             return None
         return found
+
+    def claimed(self, group: str, tell: Callable[[Answer], None]) -> None:
+        """Ask which partitions the members of a group have; `tell` is called on the client's own thread."""
+        coordinator = self._consumer._coordinator
+        request = library("kafka.protocol.admin").DescribeGroupsRequest(groups=[group])
+        manager = coordinator._manager
+        asked = manager.call_soon(partial(manager.send, request, node_id=coordinator.coordinator_id))
+        asked.add_callback(lambda answer: tell(self._claims(answer.groups[0])))
+        asked.add_errback(lambda _: tell(None))
+
+    def _claims(self, group: Any) -> Answer:
+        if group.group_state != "Stable":
+            return None
+        decode = library("kafka.protocol.consumer").ConsumerProtocolAssignment.decode
+        places = [place for each in group.members for place in decode(each.member_assignment).partitions()]
+        return frozenset(place.partition for place in places if place.topic == self.name)
 
     def ask(self) -> None:
         """Ask for one offset, to see whether a broker is there. Raises `KafkaError`."""

@@ -1,6 +1,7 @@
 """A worker to be killed and frozen: `python -m tests.connectors.kafka.transacting_worker FROM TO [STEP]`.
 
-Before its first transaction comes to STEP, it freezes as `kill -STOP` has it.
+Before its first transaction comes to STEP, it freezes as `kill -STOP` has it. Where STEP is "revoked", it dies when it
+gives partitions up.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import os
 import random
 import signal
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import msgspec
 
 from penstock import Pipeline
 from penstock.connectors import Kafka, Settings, Site
+from penstock.connectors.kafka.source import KafkaSource
 from penstock.connectors.store.memory import MemoryStore
 from penstock.pipeline.engine.engine import Engine
 
@@ -62,11 +65,20 @@ def freeze(transactor: Any, step: str) -> None:
     setattr(transactor, step, frozen)
 
 
+def die(_: KafkaSource, partitions: Sequence[int]) -> NoReturn:
+    """The last word of a process that is killed when partitions leave it."""
+    print(f"dies with {sorted(partitions)} leaving", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise SystemExit
+
+
 async def work(source: str, sink: str, step: str = "") -> None:
     site = Site(Settings(), pipeline=f"transacting-{source}")
     made = engine(source, sink, site)
     await made.start()
-    if step:
+    if step == "revoked":
+        KafkaSource.revoked = die  # type: ignore[assignment,method-assign]
+    elif step:
         freeze(transactions(site)._transactor, step)
     await made.run()
 
