@@ -57,6 +57,7 @@ class Batch:
     - `received`: the loop's clock when the records arrived; the latency budget counts from here.
     - `taken`: how many records the engine has started; with `fenced` set it starts no more of them.
     - `changed`: called on the loop after records finished; None where the source looks by itself.
+    - `void`: the partition is another's by now, or its records come again: what is still decided for them is dropped.
     - `updates`: what a record's updates of state came to, packed, by record and then by stage and path. Whoever brings
       a record again that was processed in part (a replayed letter) fills it in: what stands there is not done again.
 
@@ -84,6 +85,7 @@ class Batch:
         "taken",
         "updates",
         "values",
+        "void",
         "waited",
     )
 
@@ -107,7 +109,7 @@ class Batch:
         self.received = received
         self.owed = bytearray(b"\1") * len(values)
         self.taken = 0
-        self.fenced = False
+        self.fenced = self.void = False
         self.answers: dict[int, list[Message] | Refusal] = {}
         self.updates: dict[int, dict[str, bytes]] = {}
         self._more: dict[int, int] = {}

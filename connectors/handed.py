@@ -37,6 +37,12 @@ class Handed(Generic[B]):
         for batch in self.batches:
             batch.fenced = True
 
+    def abandon(self) -> None:
+        """The same, and have what is still decided for its records dropped: they are another's, or come again."""
+        self.fence()
+        for batch in self.batches:
+            batch.void = True
+
     def running(self) -> int:
         """How many records were started and are not finished."""
         return sum(batch.owed.count(1, 0, batch.taken) for batch in self.batches)

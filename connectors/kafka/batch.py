@@ -120,17 +120,14 @@ class Progress(Handed[KafkaBatch]):
     - `next`: the offset of the first record that is not finished, or the one after the last; None before the first.
     - `end`: the offset after the last record.
     - `committed`: the last commit, as the broker has confirmed it.
-    - `void`: the partition has left or begins again, and what is decided for its records comes too late for a
-      transaction.
     - `member`: the source that reads the partition.
     """
 
-    __slots__ = ("_crowded", "committed", "end", "member", "next", "void")
+    __slots__ = ("_crowded", "committed", "end", "member", "next")
 
     def __init__(self, partition: Partition, member: Any = None) -> None:
         super().__init__(partition)
         self.member = member
-        self.void = False
         self.next: int | None = None
         self.end = 0
         self.committed: tuple[int, str] = (-1, "")
@@ -187,15 +184,10 @@ class Progress(Handed[KafkaBatch]):
         return self.end - self.next if self.next is not None else 0
 
     def forget(self) -> None:
-        """Have it come again: the engine starts no more of it, and nothing of it is committed."""
-        self.fence()
+        """Have it come again: nothing of it is committed, and what is still decided for its records is dropped."""
+        self.abandon()
         self.batches.clear()
         self.next, self.end = None, 0
-
-    def renounce(self) -> None:
-        """Forget it for good: what is still decided for its records is nobody's."""
-        self.forget()
-        self.void = True
 
 
 def _unfinished(batch: KafkaBatch) -> Iterator[tuple[int, int]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     import confluent_kafka as ck
 
     from penstock.connectors.kafka.start import Starts
+
+log = logging.getLogger("penstock.kafka")
 
 NO_ID = "A" * 22
 """How the zero of topic ids is written, which stands for none."""
@@ -70,17 +73,22 @@ class ConfluentTopic:
         return asked[self.name]
 
     def claimed(self, group: str, tell: Callable[[Answer], None]) -> None:
-        """Ask which partitions the members of a group have; `tell` is called on a thread of the client's."""
-        asked: dict[str, Future[Any]] = self._asks().describe_consumer_groups([group], request_timeout=CONNECT)
-        asked[group].add_done_callback(lambda answer: tell(self._claims(answer)))
+        """Tell which partitions the members of a group have.
 
-    def _claims(self, answer: Future[Any]) -> Answer:
+        Blocks a moment. The client's `describe_consumer_groups` would not, but ends the process where the broker goes
+        away before it answers: https://github.com/confluentinc/librdkafka/issues/4605.
+        """
         import confluent_kafka as ck
+        from confluent_kafka.cimpl import _AdminClientImpl
 
-        if answer.exception() is not None or answer.result().state != ck.ConsumerGroupState.STABLE:
-            return None
-        places = [place for each in answer.result().members for place in each.assignment.topic_partitions]
-        return frozenset(place.partition for place in places if place.topic == self.name)
+        found: list[Any] = []
+        try:
+            found = _AdminClientImpl.list_groups(self._asks(), group, timeout=PROBE)
+        except ck.KafkaException as error:
+            log.debug("the group is asked again later: %s", error)
+        stable = [each for each in found if each.error is None and each.state == "Stable"]
+        claims = [claim for each in stable for member in each.members for claim in assigned(member.assignment)]
+        tell(frozenset(number for topic, number in claims if topic == self.name) if stable else None)
 
     def compare(self, starts: Starts) -> None:
         """Ask now and then which topic it is: the client follows one that was made anew as if it were the old one.
@@ -133,6 +141,23 @@ class ConfluentTopic:
             return int(consumer.get_watermark_offsets(ck.TopicPartition(self.name, number), timeout=PROBE)[0])
         except ck.KafkaException:
             return None
+
+
+def assigned(assignment: bytes) -> Iterator[tuple[str, int]]:
+    """Topics and partitions of a member, from Kafka's `ConsumerProtocolAssignment`, which all its versions begin with.
+
+    >>> list(assigned(bytes.fromhex("0000 00000001 0003 616263 00000002 00000000 00000007 00000000")))
+    [('abc', 0), ('abc', 7)]
+    """
+    at = 6
+    for _ in range(int.from_bytes(assignment[2:6], "big")):
+        length = int.from_bytes(assignment[at : at + 2], "big")
+        topic = assignment[at + 2 : at + 2 + length].decode()
+        at += 2 + length + 4
+        count = int.from_bytes(assignment[at - 4 : at], "big")
+        for start in range(at, at + 4 * count, 4):
+            yield topic, int.from_bytes(assignment[start : start + 4], "big")
+        at += 4 * count
 
 
 def _identity(described: Any) -> str:

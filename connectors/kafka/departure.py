@@ -14,7 +14,7 @@ from penstock.connectors.kafka.committer import Committer
 class Departure:
     """Answers with the last commit of partitions, when what runs of them has finished or has been given long enough.
 
-    What is decided for their records after that comes too late for a transaction.
+    What is decided for their records after that comes too late.
     """
 
     def __init__(self, leaving: Sequence[Progress], committer: Committer, answer: Future[Commits]) -> None:
@@ -47,7 +47,7 @@ class Departure:
         if self._limit is not None:
             self._limit.cancel()
         for progress in self.leaving:
-            progress.void = True
+            progress.abandon()
         self._task = asyncio.get_running_loop().create_task(self._tell())
 
     async def _tell(self) -> None:

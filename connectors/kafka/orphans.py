@@ -28,7 +28,7 @@ class Orphans:
     and takes the group for settled: nobody asks for the second rebalance any more. So whoever comes under a name looks
     until every partition is somebody's, and has the group assign them again when twice the same ones were not.
 
-    `ask` has the broker tell the group's assignment, from whatever thread; `rejoin` asks for a rebalance.
+    `ask` has the broker tell the group's assignment, at once or from another thread; `rejoin` asks for a rebalance.
     """
 
     def __init__(self, topic: str, ask: Callable[[Callable[[Answer], None]], None], rejoin: Callable[[], None]) -> None:

@@ -150,7 +150,7 @@ class KafkaSource:
     def rewind(self, why: str = "the store may have lost something") -> None:
         """Begin again at the commits, or at the watermarks where they are older. Nothing of before is committed."""
         for progress in tuple(self._owned.values()):
-            progress.renounce()
+            progress.forget()
         if self._poller is not None:
             self._poller.restart(why)
 
@@ -233,5 +233,4 @@ class KafkaSource:
 
 def _lose(leaving: Iterable[Progress]) -> None:
     for progress in leaving:
-        progress.void = True
-        progress.fence()
+        progress.abandon()

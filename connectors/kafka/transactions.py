@@ -140,7 +140,7 @@ class Transactions:
         except Broken as broken:
             error = broken
         # Partitions may have left meanwhile, and their records run elsewhere.
-        live = [one for one in taken if (progress := _progress(one[0])) is None or not progress.void]
+        live = [one for one in taken if one[0].batch is None or not one[0].batch.void]
         commits = _commits([message for message, _ in live])
         if error is None:
             offsets = [Offsets(member.topic, found, groups[member]) for member, found in commits.items()]
@@ -159,7 +159,7 @@ class Transactions:
             # Of partitions that are on their way to others as well, whose last commit waits for what now settles.
             for message, _ in taken:
                 if (progress := _progress(message)) is not None:
-                    progress.renounce()
+                    progress.forget()
         outlets: dict[Outlet, None] = {}
         for message, outlet in taken:
             outlets[outlet] = None

@@ -66,8 +66,8 @@ class Holding(Handed[StreamBatch]):
         return sum(map(len, self.batches))
 
     def forget(self) -> None:
-        """Have it come again: the engine starts no more of it, and nothing of it is confirmed."""
-        self.fence()
+        """Have it come again: nothing of it is confirmed, and what is still decided for its records is dropped."""
+        self.abandon()
         self.batches.clear()
         self.position = self.confirmed
 

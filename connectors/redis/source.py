@@ -191,7 +191,7 @@ class RedisSource:
         members, lost = await self._group.beat(list(self._held.values()))
         for holding in lost:
             log.warning("%s: partition %s was taken over by another process", self.name, holding.partition)
-            holding.fence()
+            holding.abandon()
             if self._held.get(holding.partition.number) is holding:
                 del self._held[holding.partition.number]
         kept = [holding for holding in self._held.values() if not holding.fenced]
@@ -217,6 +217,7 @@ class RedisSource:
             async with asyncio.timeout(DRAIN):
                 while holding.running():
                     await asyncio.sleep(PAUSE)
+        holding.abandon()
         try:
             await self.confirm()
             await self._group.release([holding])

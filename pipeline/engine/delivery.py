@@ -10,7 +10,12 @@ from penstock.stages.act import Sent
 
 
 def deliver(batch: Batch, index: int, out: Sent) -> None:
-    """Hand an event's actions over, all at once; the event is finished when each is confirmed."""
+    """Hand an event's actions over, all at once; the event is finished when each is confirmed.
+
+    Those of an event that is another's by now are dropped: whoever has it decides upon what it finds.
+    """
+    if batch.void:
+        return
     if len(out) > 1:
         batch.owe(index, len(out) - 1)
     for push, message in out:
@@ -31,6 +36,8 @@ class Holds:
 
     def deliver(self, batch: Batch, index: int, out: Sent, key: Any) -> bool:
         """Hand an event's actions over. True where its key stays in flight until they have settled."""
+        if batch.void:
+            return False
         count = sum(not getattr(push, "__self__").sink.ordered for push, _ in out if hasattr(push, "__self__"))  # noqa: B009
         holds = bool(count) and key is not None and self.keyed
         if holds:

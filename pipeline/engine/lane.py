@@ -102,8 +102,12 @@ class Lane:
             self.received += len(batch)
         self.open.update(batches)
         if len(self.open) > self._crowded:
-            self.open = {batch for batch in self.open if batch.left}
+            self._prune()
             self._crowded = 2 * len(self.open) + 16
+
+    def _prune(self) -> None:
+        """Let go of batches that are finished, or another's by now."""
+        self.open = {batch for batch in self.open if batch.left and not batch.void}
 
     def floor(self, batch: Batch, index: int) -> str:
         """The place below which nothing of a record's origin is left: its source's, or that of what was set aside."""
@@ -148,5 +152,5 @@ class Lane:
     @property
     def in_flight(self) -> int:
         """Records received that are not finished."""
-        self.open = {batch for batch in self.open if batch.left}
+        self._prune()
         return sum(batch.left for batch in self.open)

@@ -218,6 +218,14 @@ class Selected(Batch):
     def fenced(self, fenced: bool) -> None:
         """The source says so of the whole batch alone."""
 
+    @property
+    def void(self) -> bool:
+        return self.whole.void
+
+    @void.setter
+    def void(self, void: bool) -> None:
+        """As `fenced`."""
+
     def event(self, index: int) -> Event:
         event = self.whole.event(self.indexes[index])
         headers = {name: value for name, value in event.headers.items() if name != TOPIC}

@@ -91,7 +91,7 @@ class ScriptedSource:
         self.answers()
         again = any(rows.left for rows in self.pending[partition])
         for rows in self.pending[partition]:
-            rows.fenced = True
+            rows.fenced = rows.void = True
         self.pending[partition].clear()
         return again
 

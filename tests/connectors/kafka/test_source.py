@@ -80,7 +80,7 @@ async def test_what_is_fenced_and_not_started_goes_to_the_next_owner(kafka_addre
             assert len({record.batch.partition.number for record in seen}) == 1
             number = seen[0].batch.partition.number
             assert [record.value for record in seen] == [b"%d" % n for n in range(100) if n % 2 == number]
-            assert all(batch.fenced == (batch.partition.number == number) for batch in batches)
+            assert all(batch.fenced == batch.void == (batch.partition.number == number) for batch in batches)
 
 
 @pytest.mark.slow

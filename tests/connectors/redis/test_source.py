@@ -135,7 +135,7 @@ async def test_who_has_lost_a_lease_moves_nothing(rig: StreamRig) -> None:
     await frozen.confirm()
     assert await rig.confirmed() == 0
     await until(lambda: not held(frozen))
-    assert all(record.batch.fenced for record in before)
+    assert all(record.batch.fenced and record.batch.void for record in before)
     await frozen.close()
     assert await rig.ask("GET", f"{{{rig.key(0)}}}:lease:demo") == b"999 another"
 

@@ -1,10 +1,11 @@
-"""Keys that wait for a sink which keeps no order."""
+"""Actions handed over: keys that wait for a sink which keeps no order, and what comes too late."""
 
 from __future__ import annotations
 
-from penstock import (
-    Undeliverable,
-)
+import asyncio
+
+from penstock import Pipeline, Undeliverable
+from penstock.connectors.memory import Memory
 from tests.pipeline.doubles import bench, scripted
 from tests.pipeline.steps import Step, encoded, pipeline
 
@@ -40,3 +41,28 @@ async def test_a_sink_that_keeps_order_lets_no_key_go_that_another_one_holds(for
         await b.until(lambda: len(waiting.waiting) == 1)
         waiting.release()
         await b.until(lambda: b.confirmed("in") == 3)
+
+
+async def test_what_is_decided_for_records_that_are_anothers_by_now_is_dropped() -> None:
+    """One event was slow, and its partition has left meanwhile."""
+    endpoint, sink = scripted(answer=lambda message: "wait")
+    gate = asyncio.Event()
+
+    async def slow(step: Step) -> Step:
+        if step.id == 2:
+            await gate.wait()
+        return step
+
+    made = Pipeline("leaving")
+    steps = made.source(Memory("in"), schema=Step, key="key").transform(slow)
+    steps.act(lambda step: step.id, to=endpoint, stage="pass")
+    async with bench(made) as b:
+        b.topic("in").extend(encoded(Step(1, "a"), Step(2, "b")))
+        await b.until(lambda: len(sink.taken) == 1)
+        sink.taken[0].batch.void = True
+        gate.set()
+        b.topic("in").extend(encoded(Step(3, "b")))
+        await b.until(lambda: len(sink.taken) == 2)
+        assert [message.value for message in sink.taken] == [b"1", b"3"]
+        sink.release()
+        await b.until(lambda: b.engine.lanes[0].in_flight == 0)
