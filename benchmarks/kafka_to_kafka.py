@@ -26,7 +26,7 @@ from benchmarks.payments import records
 SECONDS = 10.0
 EVENTS = 1_500_000
 
-_LOOPS = {
+LOOPS = {
     "confluent": "benchmarks.references.decide_kafka_confluent",
     "kafka-python": "benchmarks.references.decide_kafka_python",
 }
@@ -45,7 +45,7 @@ def run(options: Options) -> Report:
         for client in options.clients:
             own = {**variables, "PENSTOCK_KAFKA": kafka.address, "PENSTOCK_KAFKA_CLIENT": client}
             for name, module, more in (
-                (f"hand-written, {client}", _LOOPS[client], {}),
+                (f"hand-written, {client}", LOOPS[client], {}),
                 (f"penstock, {client}", _PIPELINE, {}),
                 (f"penstock in transactions, {client}", _PIPELINE, {"BENCH_TRANSACTIONAL": "1"}),
             ):

@@ -8,9 +8,9 @@ rounds; the figure is the median of their 99th percentiles.
   included; beside it the hand-written loop (b) of `decide` at the same rate. The figure is the difference of the two,
   round by round: what the engine adds to the work.
 - topic to topic: the pipeline as `penstock run` serves it; the generator produces and reads the decisions in a process
-  of its own, its time on the way included. Beside it the broker alone: the generator reads what it sent, at the same
-  rate, which is what generator and broker take of the figure. A turn that does not count comes first, for a broker that
-  has just started runs its code uncompiled.
+  of its own, its time on the way included. Beside it, at the same rate, the loop by hand of `kafka-to-kafka`, and the
+  broker alone: the generator reads what it sent, which is what generator and broker take of the figure. A turn that
+  does not count comes first, for a broker that has just started runs its code uncompiled.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import asyncio
 import json
 from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 from time import perf_counter
 
 from benchmarks import decision, topics
 from benchmarks.child import Failed, Program
+from benchmarks.kafka_to_kafka import LOOPS
 from benchmarks.machine import first_core, placement
 from benchmarks.measure import Contestant, Figure, Report, percentile, take_turns
 from benchmarks.options import Client, Options
@@ -149,9 +151,13 @@ def _topics(report: Report, variables: dict[str, str], client: Client, seconds: 
         own = {**variables, "PENSTOCK_KAFKA": kafka.address, "PENSTOCK_KAFKA_CLIENT": client}
         rate = _capacity(own, kafka.address) / 2
         report.notes.append(f"{name}: {rate:,.0f} events/s, half of its capacity")
+        pipeline = Program.module("benchmarks.decide_pipeline", own)
+        loop = Program.module(LOOPS[client], {**own, "BENCH_KAFKA": kafka.address})
+        how = kafka.address, rate, seconds + WARM, options
         contestants = [
-            Contestant(name, lambda: _answered(own, kafka.address, rate, seconds + WARM, options)),
-            Contestant(f"the broker alone, {client}", lambda: _echoed(kafka.address, rate, seconds + WARM, options)),
+            Contestant(name, lambda: _answered(pipeline, *how)),
+            Contestant(f"by hand, {client}", lambda: _answered(loop, *how)),
+            Contestant(f"the broker alone, {client}", lambda: _echoed(*how)),
         ]
         report.rates |= take_turns(contestants, rounds=options.rounds, say=options.say)
     target = 20.0
@@ -175,9 +181,9 @@ def _capacity(own: dict[str, str], address: str) -> float:
     return rate
 
 
-def _answered(own: dict[str, str], address: str, rate: float, seconds: float, options: Options) -> float:
+def _answered(program: Program, address: str, rate: float, seconds: float, options: Options) -> float:
     names = _names(address)
-    with Program.module("benchmarks.decide_pipeline", {**own, **names}).serving():
+    with replace(program, variables={**program.variables, **names}).serving():
         return _load(address, names["BENCH_TOPIC"], names["BENCH_OUT"], rate, seconds, options)
 
 

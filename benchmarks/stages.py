@@ -7,7 +7,9 @@ Stages return new dicts, so that an event that is tried again is the event that 
 from __future__ import annotations
 
 import json
+import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -50,8 +52,15 @@ class Turn:
 
     @classmethod
     def given(cls) -> Turn:
-        """As the environment describes it: `BENCH_SECONDS`, `BENCH_EVENTS`."""
-        return cls(float(os.environ["BENCH_SECONDS"]), int(os.environ["BENCH_EVENTS"]))
+        """As the environment describes it: `BENCH_SECONDS`, `BENCH_EVENTS`. Without, it goes on until a signal comes,
+        and says so with the line `ready`.
+        """
+        if "BENCH_SECONDS" in os.environ:
+            return cls(float(os.environ["BENCH_SECONDS"]), int(os.environ["BENCH_EVENTS"]))
+        endless = cls(math.inf, sys.maxsize)
+        endless._next = sys.maxsize
+        print("ready", flush=True)
+        return endless
 
     def one(self) -> None:
         """One event more."""
