@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from penstock.errors import ConfigError
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 VARIABLE = "PENSTOCK_ADMIN_LISTEN"
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """What the admin port shows. `problems` is empty when everything is ready; `metrics` is Prometheus text."""
 
     problems: Callable[[], Awaitable[list[str]]]
