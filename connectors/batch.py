@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
+
+import msgspec
 
 from penstock.connectors.event import Event, Message
 
 
-@dataclass(frozen=True, slots=True)
-class Partition:
+class Partition(msgspec.Struct, frozen=True):
     """Where records have positions: one partition of one topic, under the topic's lasting identity.
 
     `topic` is the identity (for Kafka the topic's UUID where it is known), `name` what people call it.
@@ -21,14 +21,13 @@ class Partition:
 
     name: str
     number: int = 0
-    topic: str = field(default="", compare=True)
+    topic: str = ""
 
     def __str__(self) -> str:
         return f"{self.name}/{self.number}"
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(msgspec.Struct, frozen=True):
     """Why one record was not acted on, for a sender that waits for an answer.
 
     `status` is an HTTP status: 400, 413, 415 or 422 for what can never succeed, 503 for what may.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -11,8 +10,7 @@ import msgspec
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """One occurrence, with its CloudEvents 1.0 attributes.
 
     Any stage function may ask for it by naming a parameter `event`.
@@ -35,12 +33,11 @@ class Event:
     time: float = 0.0
     key: str = ""
     topic: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     data: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Action(Generic[T]):
+class Action(msgspec.Struct, Generic[T], frozen=True):
     """What an act function returns to say more than a payload does: a key, headers, a type.
 
     `Action(None, key="k")` is a tombstone: a message with a key and no value.
@@ -51,7 +48,7 @@ class Action(Generic[T]):
 
     data: T | None
     key: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     type: str = ""
     subject: str = ""
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.bell import Bell
@@ -22,8 +23,7 @@ MOST = 1024
 """Records in one batch at most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(msgspec.Struct, frozen=True):
     """A topic inside this process; `Topics.of(site)` gives access to what is in it.
 
     Payloads are bytes, or objects that the engine then passes on without decoding. One source of a pipeline reads

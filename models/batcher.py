@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from time import thread_time
 from typing import Protocol, TypeAlias
+
+import msgspec
 
 from penstock.models.prediction import Prediction
 from penstock.models.rows import Row
@@ -29,8 +30,7 @@ class Runnable(Protocol):
     def run(self, rows: Sequence[Row]) -> list[Prediction]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True):
     """What a batcher has done so far.
 
     `mean_batch` is the rows of an average run; `seconds` what the last run took, and `threaded` whether it left the

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
+
+import msgspec
 
 from penstock.connectors import Endpoint
 from penstock.errors import Where
@@ -16,8 +17,7 @@ Order = Literal["key", "partition", "none"]
 By = str | tuple[str, ...] | Callable[..., Any] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """A user's function, wired: what it is given and how it is called.
 
     `takes` names what it gets from the scope after the payload, `absent` the parameters that keep their defaults
@@ -50,8 +50,7 @@ class Function:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """One stage: its number, its name, the stages it consumes, the user's line, and what flows out of it.
 
     `payload` is the type of what it emits, `scope` the names that functions after it may ask for, with their types.
@@ -64,7 +63,7 @@ class Node:
     inputs: tuple[int, ...]
     where: Where
     payload: Any = Any
-    scope: Mapping[str, Any] = field(default_factory=dict)
+    scope: Mapping[str, Any] = msgspec.field(default_factory=dict)
     retry: Retries | None = None
 
     @property
@@ -73,8 +72,7 @@ class Node:
         return self.stage or f"{self.kind} {self.id}"
 
 
-@dataclass(frozen=True, slots=True)
-class Source(Node):
+class Source(Node, frozen=True):
     """Where events come in: all `endpoints` feed one stream of `schema`.
 
     Where it is the far side of a `through`, `forward` is the number of the near side.
@@ -91,16 +89,14 @@ class Source(Node):
     forward: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transform(Node):
+class Transform(Node, frozen=True):
     """Each payload into another, or with a generator function into any number."""
 
     kind: ClassVar[str] = "transform"
     function: Function | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Filter(Node):
+class Filter(Node, frozen=True):
     """Also one side of a `split`: `negate` marks the other side, which shares its predicate through `twin`."""
 
     kind: ClassVar[str] = "filter"
@@ -109,31 +105,27 @@ class Filter(Node):
     negate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Of(Node):
+class Of(Node, frozen=True):
     """The events of one type of a union."""
 
     kind: ClassVar[str] = "of"
     type: Any = object
 
 
-@dataclass(frozen=True, slots=True)
-class Enrich(Node):
+class Enrich(Node, frozen=True):
     """What is found about an event, by name; all items of one node are found at the same time."""
 
     kind: ClassVar[str] = "enrich"
     items: tuple[tuple[str, Function | Helper[Any]], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Dedupe(Enrich):
+class Dedupe(Enrich, frozen=True):
     """Drops events that a source has brought before. Its one item says so; no function can ask for it."""
 
     kind: ClassVar[str] = "dedupe"
 
 
-@dataclass(frozen=True, slots=True)
-class Infer(Node):
+class Infer(Node, frozen=True):
     """A model's prediction under `name`, from what `features` returns. `deadline` is in seconds."""
 
     kind: ClassVar[str] = "infer"
@@ -149,8 +141,7 @@ class Infer(Node):
     many: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Act(Node):
+class Act(Node, frozen=True):
     """A decision: what `function` returns goes to every endpoint of `to`.
 
     `once` is for how many seconds an action is kept, to be sent again as it was; None where it is not.
@@ -163,29 +154,25 @@ class Act(Node):
     once: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Forward(Act):
+class Forward(Act, frozen=True):
     """The near side of a `through`: every event goes to its topic under the new key, as what it is."""
 
     kind: ClassVar[str] = "through"
 
 
-@dataclass(frozen=True, slots=True)
-class Merge(Node):
+class Merge(Node, frozen=True):
     """One stream of the events of several."""
 
     kind: ClassVar[str] = "merge"
 
 
-@dataclass(frozen=True, slots=True)
-class End(Node):
+class End(Node, frozen=True):
     """The end of a stream that is kept for what its stages do."""
 
     kind: ClassVar[str] = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True):
     """A checked pipeline. Nodes stand in the order of their declaration, so inputs come before what consumes them."""
 
     name: str
@@ -193,10 +180,10 @@ class Graph:
     order: Order = "key"
     concurrency: int = 256
     latency_budget: float | None = None
-    retry: Retries = field(default_factory=Retries)
+    retry: Retries = msgspec.field(default_factory=Retries)
     record: Endpoint | None = None
-    resources: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
-    where: Where = field(default_factory=lambda: Where("", 0))
+    resources: Mapping[str, Callable[[], Any]] = msgspec.field(default_factory=dict)
+    where: Where = msgspec.field(default_factory=lambda: Where("", 0))
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)

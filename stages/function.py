@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Concatenate, Generic, TypeAlias, TypeVar, overload
+
+import msgspec
 
 from penstock.connectors.duration import D, seconds
 from penstock.errors import DeclarationError
@@ -30,8 +31,7 @@ class _Missing:
 MISSING = _Missing()
 
 
-@dataclass(frozen=True)
-class Call(Generic[T_contra, U_co]):
+class Call(msgspec.Struct, Generic[T_contra, U_co], frozen=True):
     """A function with options, as `call` returns it. It takes the place of the bare function in any position."""
 
     function: Callable[..., Any]
@@ -47,8 +47,7 @@ class Call(Generic[T_contra, U_co]):
         return result
 
 
-@dataclass(frozen=True)
-class Batched(Generic[T_contra, U_co]):
+class Batched(msgspec.Struct, Generic[T_contra, U_co], frozen=True):
     """A function of lists, as `batched` returns it: what many events ask for in one loop tick is one call."""
 
     function: Callable[..., Any]

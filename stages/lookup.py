@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar, get_origin, overload
 
+import msgspec
 from typing_extensions import TypeForm
 
 from penstock.connectors import Store
@@ -20,8 +20,7 @@ V = TypeVar("V")
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True)
-class Lookup(Generic[T_co]):
+class Lookup(msgspec.Struct, Generic[T_co], frozen=True):
     """The declaration that `lookup` returns: frozen data, an enrich helper."""
 
     template: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from penstock.connectors.duration import D, seconds
 from penstock.errors import DeclarationError, PenstockError
@@ -35,8 +36,7 @@ class Wait(Retry):
     """Raised by the engine's own helpers: what this stage asked for is on its way. It does not count as a failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Retries:
+class Retries(msgspec.Struct, frozen=True):
     """How often a failing stage is tried, and how long it waits in between.
 
     `attempts` counts every try, the first included. The wait doubles from `first` up to `longest`, and a random

@@ -136,19 +136,18 @@ def json_reader(kind: Any) -> Callable[[bytes], Any]:
     return msgspec.json.Decoder(kind).decode
 
 
-@dataclasses.dataclass(frozen=True)
 class Field:
     """One field of a record: its name in the class and in the store, its type, and how it is read."""
 
-    name: str
-    stored: str
-    type: Any
-    required: bool = True
-    positional: bool = True
-    convert: Callable[[bytes], Any] = dataclasses.field(init=False)
+    __slots__ = ("convert", "name", "positional", "required", "stored", "type")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "convert", converter(self.type))
+    def __init__(self, name: str, stored: str, type: Any, required: bool = True, positional: bool = True) -> None:
+        self.name = name
+        self.stored = stored
+        self.type = type
+        self.required = required
+        self.positional = positional
+        self.convert = converter(type)
 
     @property
     def number(self) -> bool:

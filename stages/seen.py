@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 from uuid import uuid4
+
+import msgspec
 
 from penstock.connectors import Batch, Store
 from penstock.connectors.duration import D, seconds
@@ -25,8 +26,7 @@ CLAIMED, DONE = b"c", b"d"
 _PROCESS = uuid4().hex
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True):
     """The declaration that `seen` returns: frozen data, an enrich helper. Without `by`, the event's identity counts."""
 
     by: By | None

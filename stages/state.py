@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import msgspec
 from typing_extensions import TypeForm
 
 from penstock.connectors import Store
@@ -20,8 +20,7 @@ P = TypeVar("P")
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True)
-class State(Generic[T_co]):
+class State(msgspec.Struct, Generic[T_co], frozen=True):
     """The declaration that `state` returns: frozen data, an enrich helper that updates."""
 
     kind: Any

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 from urllib.parse import urlsplit
+
+import msgspec
 
 from penstock.connectors import template
 from penstock.connectors.duration import D, seconds
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
 NEEDED = "needs aiohttp: pip install 'penstock[http]'"
 
 
-@dataclass(frozen=True, slots=True)
-class Http:
+class Http(msgspec.Struct, frozen=True):
     """A path as a source, a URL as a sink.
 
     As a source, `Http("/orders/{order}")`: every process listens at `PENSTOCK_HTTP_LISTEN`. Accepted are one JSON
@@ -110,8 +110,7 @@ class Http:
         return HttpSink(self, site)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """The answer to the sender that waits: what is acted here is the body of the HTTP source's 200.
 
     One value is answered as it is, several as a JSON array. The engine keeps replies with their record; there is

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.batch import Commits, KafkaBatch
@@ -27,8 +28,7 @@ CONNECT = 5.0
 """Seconds to find a broker, and the topic on it, before opening has failed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subscription:
+class Subscription(msgspec.Struct, frozen=True):
     """What a consumer reads, and as whom."""
 
     settings: KafkaSettings

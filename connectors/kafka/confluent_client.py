@@ -27,6 +27,9 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     found: dict[str, Any] = {
         "bootstrap.servers": settings.address,
         "security.protocol": settings.security_protocol,
+        # Twice as long as the client waits between its first two connections, which opening often has to wait for. This
+        # is what the other clients take; with less, it is busy while brokers are away.
+        "reconnect.backoff.ms": 50,
         "reconnect.backoff.max.ms": 1000,
         "logger": log,
         # Failures reach us through `error_cb`, are told once and shown by `problem`. The client itself repeats each,

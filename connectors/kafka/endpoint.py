@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
+
+import msgspec
 
 from penstock.connectors.duration import D
 from penstock.connectors.kafka.client import Consumer, Listener, Producer, Subscription
@@ -28,8 +29,7 @@ CLIENTS = {"confluent": "confluent_kafka", "kafka-python": "kafka"}
 NEEDED = 'pip install "penstock[kafka]", or "penstock[confluent]" for the faster one'
 
 
-@dataclass(frozen=True, slots=True)
-class Kafka:
+class Kafka(msgspec.Struct, frozen=True):
     """A Kafka topic.
 
     As a source it is read by the consumer group `group`, by default the pipeline's name and the topic's. `start` says

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from penstock.connectors.event import Message
 from penstock.connectors.kafka.batch import Commits
@@ -19,8 +20,7 @@ class Refused(Exception):
         self.messages = messages
 
 
-@dataclass(frozen=True, slots=True)
-class Offsets:
+class Offsets(msgspec.Struct, frozen=True):
     """What one member of a group commits. `group` is how its client named it to a producer when that was decided."""
 
     topic: str

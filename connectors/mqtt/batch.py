@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
+
+from msgspec.structs import replace
 
 from penstock.connectors.batch import Batch, Partition
 from penstock.connectors.cloudevents.attributes import Attributes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import msgspec
 
 from penstock.connectors.settings import Settings
 from penstock.errors import ConfigError
@@ -17,8 +18,7 @@ _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _NUMBERS = {"receive_maximum": (1, 65535), "keepalive": (1, 65535)}
 
 
-@dataclass(frozen=True, slots=True)
-class Broker:
+class Broker(msgspec.Struct, frozen=True):
     """One MQTT broker: `mqtts://user:secret@host:8883/?ssl_ca=/etc/ca.pem&receive_maximum=500`.
 
     - `name`: what `/readyz` calls it: `mqtt`, or `mqtt:eu` for the connection named `eu`.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from hashlib import blake2s
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, ClassVar
+
+import msgspec
 
 from penstock.connectors import template
 from penstock.connectors.mqtt.broker import broker
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from penstock.connectors.mqtt.source import MqttSource
 
 
-@dataclass(frozen=True, slots=True)
-class Mqtt:
+class Mqtt(msgspec.Struct, frozen=True):
     """An MQTT topic, over MQTT 5 with QoS 1.
 
     As a source, `+`, a trailing `#` and `{captures}` match; each brace takes one whole level of the topic and fills

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from penstock.connectors import template
 from penstock.connectors.site import Site
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from penstock.connectors.store.connection import Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Redis:
+class Redis(msgspec.Struct, frozen=True):
     """A topic kept in Redis streams, one for each partition: `payments:0` to `payments:3`.
 
     A record's key decides its partition (CRC-32 of its bytes, modulo `partitions`); those without one take turns. A

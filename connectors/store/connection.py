@@ -6,10 +6,11 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
+
+import msgspec
 
 from penstock.connectors.store.link import Ask, Link
 from penstock.errors import ConfigError, Unavailable
@@ -26,8 +27,7 @@ TRIES = 3
 """How often a request is sent that may be sent again: one that kills every connection must not be the last word."""
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(msgspec.Struct, frozen=True):
     """What a connection has done so far, and what waits on it now.
 
     `batch` is the mean number of commands per write; `in_flight` counts commands whose replies are owed, of at

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import linecache
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Any
+
+import msgspec
 
 from penstock.pipeline.code import FORMS, At, Form, Point, Slot, Text, form_of
 from penstock.pipeline.graph import Graph, Node, Source
 from penstock.stages.helper import Failure
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """Where something raised: the stage, and the values it had been given.
 
     `part` names the function of a stage that has several; `origin` is the source's own payload.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+
+import msgspec
 
 from penstock.pipeline.graph import Node
 
 
-@dataclass(frozen=True, slots=True)
-class Point:
+class Point(msgspec.Struct, frozen=True):
     """Where a line of the text stands: its stage, and which local variables hold what the stage was given.
 
     `part` says which function of a stage that has several: the name that an enrich adds, `features` or `fallback`.
@@ -23,12 +23,11 @@ class Point:
     part: str = ""
 
 
-@dataclass
-class Text:
+class Text(msgspec.Struct, eq=False):
     """Lines being written, and the point of each line that can fail."""
 
-    lines: list[str] = field(default_factory=list)
-    points: dict[int, Point] = field(default_factory=dict)
+    lines: list[str] = msgspec.field(default_factory=list)
+    points: dict[int, Point] = msgspec.field(default_factory=dict)
     depth: int = 0
 
     def line(self, text: str, point: Point | None = None) -> None:
@@ -50,8 +49,7 @@ class Text:
         return "\n".join(self.lines) + "\n"
 
 
-@dataclass(frozen=True, slots=True)
-class At:
+class At(msgspec.Struct, frozen=True):
     """A place in the tree while writing: the variables that hold the payload, the scope and the path to here."""
 
     payload: str

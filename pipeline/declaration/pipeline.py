@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
 
+import msgspec
 from typing_extensions import TypeForm, TypeIs
 
 from penstock.connectors import Endpoint
@@ -29,15 +29,14 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """One call as the user made it, not checked yet."""
 
     kind: str
     inputs: tuple[int, ...]
     where: Where
     stage: str = ""
-    given: Mapping[str, Any] = field(default_factory=dict)
+    given: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
 class Pipeline:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from penstock.connectors import Endpoint, Kafka
 from penstock.connectors.template import names

@@ -7,8 +7,9 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NoReturn
+
+import msgspec
 
 from penstock.errors import DeclarationError, Where
 from penstock.pipeline.declaration.annotations import admits_none, either, element, fields, fits, label, labels
@@ -23,8 +24,7 @@ class UnresolvedHint(UserWarning):
     """Some of a function's annotations could not be resolved, so they were not checked."""
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """What a function at one place of the graph is given, and where the user wrote it.
 
     `payload` is the type of its first parameter, `scope` the names it may ask for with their types; `explain` says

@@ -12,10 +12,11 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from penstock.connectors import Batch
 from penstock.errors import BadEvent
@@ -38,8 +39,7 @@ class Deadly(BadEvent):
     """An event that has ended the process each time it ran alone. It is not run again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(msgspec.Struct, frozen=True):
     """One record that was started, and the name it is written down by."""
 
     batch: Batch

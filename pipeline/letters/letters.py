@@ -8,7 +8,6 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -170,7 +169,6 @@ def _is_own(file: str) -> bool:
     return file.startswith(("<penstock", *(f"{folder}{os.sep}" for folder in folders)))
 
 
-@dataclass
 class Letters:
     """The dead letters of one pipeline, in its store.
 
@@ -178,14 +176,15 @@ class Letters:
     about how many bytes. While it is `full`, nothing new is read, and `problem` says why.
     """
 
-    store: Store
-    pipeline: str
-    by_stage: dict[str, int] = field(default_factory=dict)
-    known: int = 0
-    size: int = 0
-    full: bool = False
-    _encode: msgspec.json.Encoder = field(default_factory=msgspec.json.Encoder)
-    _turns: Turns = field(default_factory=Turns)
+    def __init__(self, store: Store, pipeline: str) -> None:
+        self.store = store
+        self.pipeline = pipeline
+        self.by_stage: dict[str, int] = {}
+        self.known = 0
+        self.size = 0
+        self.full = False
+        self._encode = msgspec.json.Encoder()
+        self._turns = Turns()
 
     @property
     def room(self) -> float:

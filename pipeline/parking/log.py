@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
 
 from penstock.connectors import Batch, Store
 from penstock.pipeline.parking.leases import Leases
@@ -21,8 +22,7 @@ CHUNK = 200
 """Records that are written, read or taken out together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leaving:
+class Leaving(msgspec.Struct, frozen=True):
     """A record on its way into the log. `copy` stands for it already where it is the one that is tried again."""
 
     key: Any
@@ -33,8 +33,7 @@ class Leaving:
     copy: Spilled | None
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """Where a record lies: its log, its place there, its identity, its origin."""
 
     stream: str

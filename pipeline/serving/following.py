@@ -6,10 +6,10 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from penstock.connectors import Batch, Endpoint, Kafka, Mqtt, Site, Source
 from penstock.errors import ConfigError, PenstockError, Unavailable

@@ -13,16 +13,16 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import FrameType
 
+import msgspec
+
 _HERE = f"{Path(__file__).parent}{os.sep}"
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """A place in the user's file.
 
     >>> print(Where("app.py", 7))
@@ -49,9 +49,7 @@ def caller() -> Where | None:
 
 
 def _is_ours(frame: FrameType) -> bool:
-    file = frame.f_code.co_filename
-    generated = file == "<string>"  # the __init__ of a dataclass
-    return file.startswith(_HERE) or (generated and frame.f_globals.get("__name__", "").startswith("penstock."))
+    return frame.f_code.co_filename.startswith(_HERE)
 
 
 @cache
