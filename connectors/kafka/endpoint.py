@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -84,6 +85,14 @@ class Kafka:
             return made
 
         return KafkaSink(self.address, site.share(f"kafka-producer:{self.on}", make))
+
+    async def topics(self, site: Site) -> frozenset[str]:
+        """Names of the topics that its cluster has. Raises `Unavailable` or `ConfigError`."""
+        from penstock.connectors.kafka import listing
+
+        settings = site.settings.kafka(self.on)
+        asking = listing.with_confluent if client(settings) == "confluent" else listing.with_python
+        return await asyncio.to_thread(asking, settings, _client_id(site))
 
     def _check(self) -> None:
         if self.start not in ("latest", "earliest"):
