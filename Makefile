@@ -5,7 +5,7 @@ SOURCES := connectors models pipeline stages src/penstock/__init__.py src/pensto
 	tests $(wildcard examples) $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast chaos fuzz check fmt compose-test bench clean
+.PHONY: help demo picture test test-fast chaos fuzz check fmt compose-test bench clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list
@@ -14,6 +14,9 @@ help: ## Show this list
 
 demo: .venv/.all ## Run the card-fraud example on the embedded default; SECONDS=20 makes it stop by itself
 	@$(PY) -m examples.card_fraud $(if $(SECONDS),--seconds $(SECONDS))
+
+picture: .venv/.all ## Make docs/demo.svg anew: the screen of `make demo` after 15 seconds
+	@$(PY) -m examples.card_fraud --seconds 15 --picture docs/demo.svg
 
 test: .venv/.dev ## Run all tests against real servers, started on free ports
 	@$(PY) -m pytest $(ARGS)

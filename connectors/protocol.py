@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 from penstock.connectors.batch import Batch
@@ -129,6 +129,18 @@ class Endpoint(Protocol):
 
     def sink(self, site: Site) -> Sink:
         """A sink that is not open yet. Raises `ConfigError` where a setting is missing."""
+        ...
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """An endpoint whose topic exists or does not: what is sent to another would make it, and nobody might read it."""
+
+    async def topics(self, site: Site) -> Collection[str] | None:
+        """Names of topics at its server, its own among them if it is there; None where any name is as good.
+
+        Raises `Unavailable` or `ConfigError`.
+        """
         ...
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -36,6 +36,25 @@ _UNITS = {"": 1, "KB": 1_000, "MB": 1_000_000, "GB": 1_000_000_000}
 
 Size: TypeAlias = Annotated[int, BeforeValidator(_size)]
 """A number of bytes, written as people do: `512MB`."""
+
+
+def _certificates(path: str) -> str:
+    """The path of a file that can be trusted by: each client would say otherwise that it cannot, or only wait."""
+    if path:
+        import ssl
+
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except ssl.SSLError as error:
+            begin = "each begins with -----BEGIN CERTIFICATE-----"
+            raise ValueError(f"no PEM certificates are in this file ({error.reason or error}); {begin}") from None
+        except OSError as error:
+            raise ValueError(f"cannot read this file ({error.strerror})") from None
+    return path
+
+
+Certificates: TypeAlias = Annotated[str, AfterValidator(_certificates)]
+"""The path of a file of PEM certificates, or nothing."""
 
 
 class _Variables(PydanticBaseSettingsSource):
@@ -86,6 +105,7 @@ class _Connection(BaseSettings):
 class KafkaSettings(_Connection):
     """`PENSTOCK_KAFKA`: bootstrap servers, comma-separated, and how to authenticate to them.
 
+    - `ssl_ca`: a file of certificates to trust instead of the system's.
     - `client`: the library to use; empty for confluent-kafka where it is installed, else kafka-python.
     - `commit_interval`: how often what is finished is committed.
     - `drain_timeout`: how long partitions that leave wait for what runs; kept below `poll_interval`.
@@ -107,7 +127,7 @@ class KafkaSettings(_Connection):
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str = ""
     sasl_password: SecretStr = SecretStr("")
-    ssl_ca: str = ""
+    ssl_ca: Certificates = ""
     client: Literal["", "kafka-python", "confluent"] = ""
     commit_interval: Length = 1.0
     drain_timeout: Length = 30.0
@@ -238,7 +258,7 @@ class Settings:
         except ValidationError as error:
             first = error.errors()[0]
             name = source.name(str(first["loc"][0]))
-            raise ConfigError(f"{name} is {first['input']!r}: {first['msg']}") from None
+            raise ConfigError(f"{name} is {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
 def _variable(technology: str, on: str) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
@@ -86,6 +86,14 @@ class Kafka(msgspec.Struct, frozen=True):
 
         return KafkaSink(self.address, site.share(f"kafka-producer:{self.on}", make))
 
+    async def topics(self, site: Site) -> frozenset[str]:
+        """Names of the topics that its cluster has. Raises `Unavailable` or `ConfigError`."""
+        from penstock.connectors.kafka import listing
+
+        settings = site.settings.kafka(self.on)
+        asking = listing.with_confluent if client(settings) == "confluent" else listing.with_python
+        return await asyncio.to_thread(asking, settings, _client_id(site))
+
     def _check(self) -> None:
         if self.start not in ("latest", "earliest"):
             raise ConfigError(f'Kafka({self.topic!r}): start is {self.start!r}; it is "latest" or "earliest"')
@@ -152,9 +160,7 @@ def transactions(settings: KafkaSettings, site: Site) -> Transactions:
 
 
 def client(settings: KafkaSettings) -> str:
-    """Name of the client library to use. Raises `ConfigError` where it is not installed, or could not even be made."""
-    if settings.ssl_ca and not Path(settings.ssl_ca).is_file():
-        raise ConfigError(f"Kafka at {settings.address}: ssl_ca={settings.ssl_ca} is no file")
+    """Name of the client library to use. Raises `ConfigError` where it is not installed."""
     if settings.client:
         if importlib.util.find_spec(CLIENTS[settings.client]) is None:
             raise ConfigError(f"the Kafka client {settings.client} is asked for and not installed: {NEEDED}")

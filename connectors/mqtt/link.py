@@ -34,6 +34,8 @@ class Link:
     - `problem`: why it is not connected, None while it is.
     - `resumed`: the broker still knew our session.
     - `lost`: another one has our name and we have yielded.
+    - `ended`: why the broker ended the last connection, by MQTT's number; 0 where it hung up without a word, None where
+      it was not the broker that did.
     """
 
     def __init__(self, broker: Broker, client_id: str, owner: Owner, *, keeps: bool, yields: bool = False) -> None:
@@ -45,6 +47,7 @@ class Link:
         self.problem: str | None = "not connected yet"
         self.resumed = False
         self.lost = False
+        self.ended: int | None = None
         self.receive_maximum = 65535
         self.packet_maximum = 268_435_455
         self._client_id = client_id
@@ -113,6 +116,15 @@ class Link:
     def forget(self) -> None:
         """Do not send again what was published and not answered: the owner does."""
         self._client.drop_out_messages()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the broker accepted us."""
+        return self._loop.time() - self._since
+
+    def hurry(self) -> None:
+        """Should the connection end now, come back soon: it works."""
+        self._wait = FIRST
 
     async def heard(self) -> None:
         """Wait until the broker has taken everything sent so far, or the connection is lost."""
@@ -216,14 +228,15 @@ class Link:
             return
         if self._yields and reason.value == TAKEN_OVER:
             self._closed = self.lost = True
-        self._lost(ConnectionError(f"the broker ended the connection: {reason}"))
+        self._lost(ConnectionError(f"the broker ended the connection: {reason}"), reason.value)
         if reason.value == TAKEN_OVER:
             self._wait = LONGEST  # two processes under one name would else drive each other out all the time
 
-    def _lost(self, error: BaseException) -> None:
-        """The connection is gone, whoever noticed."""
+    def _lost(self, error: BaseException, reason: int = 0) -> None:
+        """The connection is gone, whoever noticed; `reason` where the broker gave one."""
         if self._socket is None:
             return
+        self.ended = reason if reason or self._socket.cut else None
         greeted = self.problem is None
         self.problem = self.broker.why(error)
         self._drop()
@@ -232,9 +245,9 @@ class Link:
         if greeted:
             self._owner.down()
             if self._opened and not self._closed:
-                if self._loop.time() - self._since > LONGEST:
+                if self.age > LONGEST:
                     self._wait = FIRST  # else it breaks as soon as it stands: no hurry
-                elif self._wait > 4 * FIRST:
+                elif self._keeps and self._wait > 4 * FIRST:
                     self.problem += f", again and again: is another process connected as {self._client_id!r}? "
                     self.problem += "Where several hosts run this pipeline, give each its own PENSTOCK_HOST"
                 log.warning("%s: %s; connecting again", self.broker.name, self.problem)

@@ -13,6 +13,7 @@ from penstock.connectors.event import Message
 from penstock.connectors.header import JSON
 from penstock.connectors.mqtt.broker import Broker
 from penstock.connectors.mqtt.link import Link
+from penstock.connectors.mqtt.pace import MOST, Pace
 from penstock.connectors.mqtt.socket import fit, packed
 from penstock.connectors.protocol import Settled
 from penstock.connectors.site import Site
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from penstock.connectors.mqtt.endpoint import Mqtt
 
-FLYING = 1000  # messages that wait for the broker's answer at most, fewer where it allows fewer
 GRACE = 5.0  # seconds that a close waits for a broker that is away
+LINE = 120  # characters of a topic that an error shows
 QUOTA = 0x97  # the broker's "quota exceeded": the one refusal that may pass
 
 
@@ -41,6 +42,8 @@ class Publisher:
         self._queue: deque[tuple[MqttSink, Message]] = deque()
         self._flying: dict[int, tuple[MqttSink, Message]] = {}
         self._pumping = False
+        self._pace = Pace()
+        self._sent = 0
         site.on_close(self.close)
 
     async def open(self) -> None:
@@ -79,15 +82,29 @@ class Publisher:
         return mine
 
     def up(self, resumed: bool) -> None:
+        self._sent = 0
         if self.link is not None:
             self._pump()
 
     def down(self) -> None:
-        # Sent again from the start, in order, under new numbers: the next session is a clean one.
         if self.link is not None:
             self.link.forget()
+            self._accuse(self.link)
+        # Sent again from the start, in order, under new numbers: the next session is a clean one.
         self._queue.extendleft(reversed(self._flying.values()))
         self._flying.clear()
+
+    def _accuse(self, link: Link) -> None:
+        """Take out the message that the connection ended over, if it is known by now."""
+        flying = [*self._flying.values()]
+        guilty = self._pace.ended(flying, sent=self._sent, reason=link.ended, seconds=link.age)
+        if guilty is None:
+            return
+        self._flying.clear()
+        link.hurry()  # what is behind it has waited long enough
+        sink, message = guilty
+        why = f"sent alone, it ended the connection each time ({link.problem})"
+        sink.tally.settle(message, Undeliverable(f"{_named(message)}: {why}"))
 
     def arrived(self, message: MQTTMessage) -> None:
         """Nothing is subscribed here."""
@@ -95,6 +112,9 @@ class Publisher:
     def published(self, mid: int, reason: ReasonCode) -> None:
         found = self._flying.pop(mid, None)
         if found is not None:
+            if self._pace.limit < MOST and self.link is not None:
+                self._pace.answered()
+                self.link.hurry()
             sink, message = found
             sink.tally.settle(message, None if reason.value < 0x80 else _refusal(message, reason, self.broker))
 
@@ -108,9 +128,9 @@ class Publisher:
         link = self.link
         if link is None or link.problem is not None:
             return
-        limit = min(FLYING, link.receive_maximum)
+        limit = min(self._pace.limit, link.receive_maximum)
         while self._queue and len(self._flying) < limit:
-            sink, message = self._queue[0]
+            one = sink, message = self._queue[0]
             try:
                 properties = sink.properties(message)
                 value = message.value or b""
@@ -118,14 +138,15 @@ class Publisher:
                     raise ValueError(f"{len(value)} bytes; the broker takes packets of {link.packet_maximum}")
                 mid = link.publish(_target(message.to), value, sink.qos, sink.retain, properties)
             except ValueError as error:
-                sink.tally.settle(message, Undeliverable(f"mqtt:{message.to}: {error}"))
+                sink.tally.settle(message, Undeliverable(f"{_named(message)}: {error}"))
                 self._queue.popleft()
                 continue
             if not mid:
                 return
             self._queue.popleft()
+            self._sent += 1
             if sink.qos:
-                self._flying[mid] = (sink, message)
+                self._flying[mid] = one
             else:
                 sink.tally.settle(message)
 
@@ -197,5 +218,11 @@ def _target(topic: str) -> str:
 
 def _refusal(message: Message, reason: ReasonCode, broker: Broker) -> Exception:
     if reason.value == QUOTA:
-        return Unavailable(broker.name, f"the broker refuses {message.to}: {reason}")
-    return Undeliverable(f"mqtt:{message.to}: the broker refuses it: {reason}")
+        return Unavailable(broker.name, f"the broker refuses {_named(message)}: {reason}")
+    return Undeliverable(f"{_named(message)}: the broker refuses it: {reason}")
+
+
+def _named(message: Message) -> str:
+    """Where a message goes, short enough for a line."""
+    to = message.to
+    return f"mqtt:{to}" if len(to) <= LINE else f"mqtt:{to[:LINE]}... ({len(to):,} characters)"

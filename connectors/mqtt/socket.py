@@ -40,6 +40,11 @@ class Buffered:
         loop.add_reader(raw.fileno(), readable)
 
     @property
+    def cut(self) -> bool:
+        """Whether the other side has ended the connection."""
+        return isinstance(self._end, (ConnectionError, ssl.SSLEOFError))
+
+    @property
     def waiting(self) -> bool:
         """Whether `recv` has something to say: bytes, or that there will be no more."""
         return self._at < len(self._in) or self._end is not None
@@ -93,6 +98,7 @@ class Buffered:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:
+            self._end = self._end or error
             self._lost(error)
             return
         if bool(self.out) != self._registered:

@@ -83,6 +83,12 @@ class Redis(msgspec.Struct, frozen=True):
         full = site.settings.process.stream_full
         return RedisSink(self.stream, self.partitions, _connection(site, self.on), full=full)
 
+    async def topics(self, site: Site) -> frozenset[str]:
+        """Names of streams at its server, its own among them if it is there. Raises `Unavailable` or `ConfigError`."""
+        from penstock.connectors.redis.listing import streams
+
+        return await streams(_connection(site, self.on), self.stream)
+
 
 def _name(on: str) -> str:
     return f"redis:{on}" if on else "redis"

@@ -22,6 +22,7 @@ from examples.card_fraud.app import fraud
 from examples.card_fraud.events import Decision, Payment
 from examples.card_fraud.ledger import Ledger
 from examples.card_fraud.payments import Bank
+from examples.card_fraud.picture import canvas, draw
 from examples.card_fraud.screen import Screen
 from examples.card_fraud.tills import Tills
 from penstock.connectors import Kafka, Site
@@ -58,6 +59,7 @@ class Demonstration:
         self.service = bench.service()
         self.site = Site(bench.settings, pipeline="card-fraud-demo")
         self.tills = Tills(self.site, bench.settings, self.ledger)
+        self.live: Live | None = None
         self.dead: set[str] = set()
         self.sending = 0.0
         self._over = asyncio.Event()
@@ -164,7 +166,8 @@ class Demonstration:
         screen = Screen(self.ledger, self._curl(), self.rate)
         if console is None:
             print(f"push one by hand: {self._curl()}", flush=True)
-        await Live(self.service.engines, console, above=screen.above).run()
+        self.live = Live(self.service.engines, console, above=screen.above)
+        await self.live.run()
 
     def _curl(self) -> str:
         return f"curl --json @{_shortest(BY_HAND)} http://{self.bench.settings.process.http_listen}/payments"
@@ -211,9 +214,15 @@ def _penstock() -> Path:
     return Path(name) if shutil.which(name) else _shortest(Path(sys.executable).with_name(name))
 
 
-async def demonstrate(bench: Bench, console: Console | None, rate: int, seconds: float | None) -> int:
-    """Run the demonstration on the running loop."""
-    return await Demonstration(bench, rate=rate, seconds=seconds).run(console)
+async def demonstrate(
+    bench: Bench, console: Console | None, rate: int, seconds: float | None, picture: Path | None = None
+) -> int:
+    """Run the demonstration on the running loop, and leave a picture of its last screen."""
+    demonstration = Demonstration(bench, rate=rate, seconds=seconds)
+    code = await demonstration.run(console)
+    if picture is not None and console is not None and demonstration.live is not None:
+        draw(demonstration.live.shown, console.size, picture)
+    return code
 
 
 def main() -> int:
@@ -221,19 +230,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m examples.card_fraud", description=__doc__)
     parser.add_argument("--seconds", type=float, help="end by itself after so long")
     parser.add_argument("--rate", type=int, default=300, help="payments per second (300)")
+    parser.add_argument("--picture", type=Path, help="leave the last screen as SVG in this file, and show none")
     given = parser.parse_args()
     console = None
-    if sys.stdout.isatty():
+    if sys.stdout.isatty() and not given.picture:
         from rich.console import Console
 
         console = Console()
     set_up("human", console=console, terse=True)
+    if given.picture:
+        console = canvas()
     graphs = [fraud.build()]
     try:
         with Bench(graphs) as bench:
             train(graphs, bench.settings)
             bench.leave_word()
-            return on_loop(demonstrate(bench, console, given.rate, given.seconds))
+            return on_loop(demonstrate(bench, console, given.rate, given.seconds, given.picture))
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

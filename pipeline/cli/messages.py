@@ -20,10 +20,13 @@ def send(
     file: Annotated[str, typer.Argument(metavar="FILE|-", help="JSON lines, or one JSON document.")] = "-",
     key: Annotated[str, typer.Option(help="The field whose value is the key (the partition, and so the order).")] = "",
     raw: Annotated[bool, typer.Option("--raw", help="Send every line as it is, JSON or not.")] = False,
+    create: Annotated[
+        bool, typer.Option("--create", help="Send to a Kafka topic that is not there: most brokers make it.")
+    ] = False,
 ) -> None:
     """Send events to a topic, stream or path: one for each JSON line, or each element of a JSON array.
 
-    Waits until all of them are confirmed. Exit code 1 where one was refused.
+    Waits until all of them are confirmed. Exit code 1 where one was refused, 2 where Kafka has no such topic.
     """
     from penstock.pipeline.serving.run import on_loop
     from penstock.pipeline.serving.sending import Sender, documents
@@ -36,7 +39,7 @@ def send(
         raise typer.BadParameter(f"there is no file {file}", param_hint="FILE")
     else:
         stream = Path(file).open("rb")  # noqa: SIM115 (it is read until the process ends)
-    sender = Sender(to, key=key, size=0 if file == "-" else Path(file).stat().st_size)
+    sender = Sender(to, key=key, size=0 if file == "-" else Path(file).stat().st_size, create=create)
     refused = on_loop(sender.run(documents(stream, raw=raw)))
     if refused:
         raise typer.Exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +15,21 @@ from msgspec.structs import replace
 from penstock.connectors import Batch, Endpoint, Kafka, Mqtt, Site, Source
 from penstock.errors import ConfigError, PenstockError, Unavailable
 from penstock.pipeline.serving.local import Local
+from penstock.pipeline.serving.presence import absent
 from penstock.pipeline.serving.stand_in import StandIn
+
+PAUSE = 1.0
+"""Seconds between looks for a topic that is not there."""
 
 
 async def follow(at: str, *, number: int, earliest: bool, full: bool, write: Callable[[bytes], None]) -> None:
     """Write each event's payload, or with `full` all of it as JSON, until `number` of them or a signal."""
     local = Local(at, starting=False)
     try:
-        source = reader(local.endpoint(at), local.site, earliest)
+        endpoint = local.endpoint(at)
+        if await _awaited(at, endpoint, local.site):
+            earliest = earliest or isinstance(endpoint, Kafka)  # all that it has came after we did
+        source = reader(endpoint, local.site, earliest)
         try:
             await source.open()
         except Unavailable as error:
@@ -32,6 +40,20 @@ async def follow(at: str, *, number: int, earliest: bool, full: bool, write: Cal
             await source.close()
     finally:
         await local.close()
+
+
+async def _awaited(at: str, endpoint: Endpoint, site: Site) -> bool:
+    """Whether there was nothing to read yet, which is said. Returns when there is, where reading would not wait."""
+    try:
+        missing = await absent(endpoint, site)
+        if not missing:
+            return False
+        print(f"{at}: {missing}\nwaiting for the first event", file=sys.stderr)
+        while isinstance(endpoint, Kafka) and await absent(endpoint, site):
+            await asyncio.sleep(PAUSE)
+    except Unavailable as error:
+        raise PenstockError(f"{at} cannot be reached: {error}") from error
+    return True
 
 
 def reader(endpoint: Endpoint, site: Site, earliest: bool) -> Source:

@@ -27,6 +27,7 @@ class Live:
 
     What is drawn fits the window, for nothing below its edge is seen. `above` is called each time for what is shown
     above the pipelines' own tables, with the columns there are and the lines that it may take, half of the window.
+    `shown` is what was drawn last.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Live:
         self.meters = [Meter(engine) for engine in engines]
         self.console = console
         self.above = above
+        self.shown: RenderableType = ""
         self._began = time.monotonic()
 
     async def run(self) -> None:
@@ -51,7 +53,8 @@ class Live:
         with Display(self._drawn(self.console), console=self.console, auto_refresh=False) as display:
             while True:
                 await asyncio.sleep(EVERY)
-                display.update(self._drawn(self.console), refresh=True)
+                self.shown = self._drawn(self.console)
+                display.update(self.shown, refresh=True)
 
     async def _lines(self) -> None:
         while True:

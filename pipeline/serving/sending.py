@@ -11,9 +11,10 @@ from typing import IO, Any
 
 import msgspec
 
-from penstock.connectors import Message
+from penstock.connectors import Endpoint, Kafka, Message
 from penstock.errors import ConfigError, PenstockError, Unavailable
 from penstock.pipeline.serving.local import Local
+from penstock.pipeline.serving.presence import absent
 from penstock.pipeline.serving.progress import Bar
 
 AT_ONCE = 256
@@ -73,8 +74,10 @@ def _is_json(text: bytes) -> bool:
 class Sender:
     """Sends documents to one address and waits for each to be confirmed."""
 
-    def __init__(self, to: str, *, key: str = "", size: int = 0) -> None:
+    def __init__(self, to: str, *, key: str = "", size: int = 0, create: bool = False) -> None:
+        """`create`: whether the topic may be one that is not there."""
         self.to = to
+        self.create = create
         self.key = key
         self.size = size
         self.sent = self.confirmed = 0
@@ -99,7 +102,12 @@ class Sender:
         endpoint = local.endpoint(self.to)
         topic = endpoint.address if "//" in endpoint.address else endpoint.address.partition(":")[2]
         sink = endpoint.sink(local.site)
-        await self._open(sink)
+        try:
+            if not self.create:
+                await self._find(endpoint, local)
+            await sink.open(self._report)
+        except Unavailable as error:
+            raise PenstockError(f"{self.to} cannot be reached: {error}") from error
         with Bar("sending", self.size) as bar:
             async for some in _chunks(documents, AT_ONCE if self.size else 1):
                 sink.send([self._message(topic, document) for document in some])
@@ -109,11 +117,13 @@ class Sender:
             await self._settled(sink, 0)
         await sink.close()
 
-    async def _open(self, sink: Any) -> None:
-        try:
-            await sink.open(self._report)
-        except Unavailable as error:
-            raise PenstockError(f"{self.to} cannot be reached: {error}") from error
+    async def _find(self, endpoint: Endpoint, local: Local) -> None:
+        """See that somebody may read it. Raises `ConfigError` or `Unavailable`."""
+        missing = await absent(endpoint, local.site)
+        if missing and isinstance(endpoint, Kafka):
+            raise ConfigError(f"{self.to}: {missing} --create sends to it all the same")
+        if missing:  # a stream keeps what comes for who will read it
+            print(f"note: {missing}", file=sys.stderr)
 
     def _message(self, topic: str, document: bytes) -> Message:
         key = _key(document, self.key) if self.key else None

@@ -98,6 +98,13 @@ class StandIn:
         tail = StreamTail(self.stream, site, earliest=earliest)
         return tail if isinstance(self.declared, Kafka) else TopicSource(tail, self.declared)
 
+    async def topics(self, site: Site) -> frozenset[str] | None:
+        """The topics that have a stream of their own."""
+        if isinstance(self.declared, Mqtt):
+            return None
+        streams = await self.stream.topics(site)
+        return frozenset(name.removeprefix(self._kafka) for name in streams if name.startswith(self._kafka))
+
     def sink(self, site: Site) -> Sink:
         rename = partial(_as_kafka, self._kafka) if isinstance(self.declared, Kafka) else partial(_as_mqtt, self._mqtt)
         return RenamingSink(self.stream.sink(site), rename)

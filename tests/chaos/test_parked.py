@@ -74,3 +74,46 @@ def test_one_key_waits_and_the_others_flow(client: str, tmp_path: Path, settings
         assert program.stop() == 0, program.tail()
     reader.close()
     assert {key: list(dict.fromkeys(ids)) for key, ids in reader.keys.items()} == sent, "in the order of each key"
+
+
+def test_keys_that_are_set_aside_outlive_the_process(tmp_path: Path, settings: dict[str, str], topics: str) -> None:
+    """Killed and started twice, all of it with a key that waits."""
+    address, broken = settings["PENSTOCK_KAFKA"], tmp_path / "broken"
+    broken.touch()
+    make_topic(address, f"{topics}in")
+    make_topic(address, f"{topics}out")
+    producer, sent = ck.Producer({"bootstrap.servers": address}), defaultdict(list)
+
+    def put(first: int, hot: int, others: int) -> None:
+        for number in range(first, first + hot + others):
+            key = HOT if number < first + hot else f"k{number % 7}"
+            producer.produce(f"{topics}in", msgspec.json.encode(Step(str(number), key)), key)
+            sent[key].append(number)
+        assert producer.flush(60) == 0
+
+    def others() -> int:
+        return sum(len(ids) for key, ids in sent.items() if key != HOT)
+
+    reader = Reader(address, f"{topics}out")
+    with Process(tmp_path, {**settings, "PARKING_BROKEN": str(broken)}, PARKING) as program:
+        program.start()
+        put(0, 1_500, 50)
+        until(lambda: program.metrics()["spilled"] > 1_000, lambda: str(program.metrics()))
+        until(lambda: reader.read() == others(), program.tail)
+        program.kill()
+        put(2_000, 10, 50)
+        program.start()
+        until(lambda: program.metrics()["spilled"] > 1_000, lambda: str(program.metrics()))
+        until(lambda: reader.read() == others(), program.tail)
+        program.kill()
+        put(3_000, 10, 50)
+        program.start()
+        until(lambda: reader.read() == others(), program.tail)
+        assert HOT not in reader.keys
+        broken.unlink()
+        until(lambda: reader.read() and len(set(reader.keys[HOT])) == 1_520, program.tail)
+        until(lambda: program.metrics()["spilled"] == 0, program.tail)
+        assert program.metrics()["dead_letters"] == 0
+        assert program.stop() == 0, program.tail()
+    reader.close()
+    assert {key: list(dict.fromkeys(ids)) for key, ids in reader.keys.items()} == sent, "in the order of each key"

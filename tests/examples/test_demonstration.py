@@ -9,6 +9,7 @@ import pytest
 
 from examples.card_fraud.events import Decision, Payment
 from examples.card_fraud.ledger import Ledger
+from examples.card_fraud.picture import canvas, draw
 from tests.pipeline.process import Running, post
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,13 @@ def test_every_payment_has_its_outcome(tmp_path: Path) -> None:
         assert "every payment has its outcome" in demo.text
         for fact in ("events in", "actions out", "filtered", "dead letters", "rate", "p50", "p99"):
             assert fact in demo.text
+
+
+def test_its_picture_is_what_a_terminal_shows(tmp_path: Path) -> None:
+    draw("[bold]card fraud[/]   300 payments/s", canvas().size, tmp_path / "demo.svg")
+    text = (tmp_path / "demo.svg").read_text(encoding="utf-8")
+    assert "card&#160;fraud" in text
+    assert "@font-face" not in text, "nothing is fetched by who looks at it"
 
 
 def test_the_ledger_tells_what_is_missing() -> None:

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from penstock.connectors import Kafka, Settings, Site
 from penstock.errors import ConfigError
-from tests.connectors.contract import Ledger
 
 
-async def test_a_certificate_that_is_not_there_is_named(client: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot read this file (No such file or directory)"),
+        (b"", "no PEM certificates are in this file"),
+        (b"\x30\x82\x01\x0a\xff\0", "no PEM certificates are in this file"),
+        (b"-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n", "no PEM certificates are in this file"),
+    ],
+    ids=["missing", "empty", "binary", "nonsense"],
+)
+def test_certificates_that_cannot_be_used_are_named(
+    content: bytes | None, said: str, client: str, tmp_path: Path
+) -> None:
     """confluent-kafka raises what nobody expects, and kafka-python waits for a broker."""
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_bytes(content)
     variables = {
-        "PENSTOCK_KAFKA": "127.0.0.1:1",
-        "PENSTOCK_KAFKA_CLIENT": client,
-        "PENSTOCK_KAFKA_SECURITY_PROTOCOL": "SSL",
-        "PENSTOCK_KAFKA_SSL_CA": "/no/such.pem",
+        "PENSTOCK_KAFKA__EU": "127.0.0.1:1",
+        "PENSTOCK_KAFKA__EU_CLIENT": client,
+        "PENSTOCK_KAFKA__EU_SECURITY_PROTOCOL": "SSL",
+        "PENSTOCK_KAFKA__EU_SSL_CA": str(path),
     }
     site = Site(Settings(variables))
-    for opening in (
-        Kafka("t").source(site).open,
-        lambda: Kafka("t").sink(site).open(Ledger().settled),
-        lambda: Kafka("t", transactional=True).sink(site).open(Ledger().settled),
+    for making in (
+        Kafka("t", on="eu").source,
+        Kafka("t", on="eu").sink,
+        Kafka("t", on="eu", transactional=True).sink,
     ):
-        with pytest.raises(ConfigError, match=r"/no/such\.pem is no file"):
-            await opening()
-    await site.close()
+        with pytest.raises(ConfigError, match=re.escape(f"PENSTOCK_KAFKA__EU_SSL_CA is '{path}': {said}")):
+            making(site)

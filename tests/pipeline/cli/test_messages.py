@@ -11,7 +11,7 @@ import pytest
 
 from penstock.errors import ConfigError
 from penstock.pipeline.serving.sending import documents
-from tests.pipeline.process import Running, run
+from tests.pipeline.process import Running, ask, run
 
 
 def events(count: int) -> list[dict[str, object]]:
@@ -46,7 +46,7 @@ def test_a_line_that_is_not_json_is_named() -> None:
 def test_kafka(tmp_path: Path, kafka_address: str) -> None:
     topic, settings = f"cli-{uuid.uuid4().hex}", {"PENSTOCK_KAFKA": kafka_address}
     (tmp_path / "events.json").write_text(json.dumps(events(5), indent=2))
-    sent = run("send", f"kafka:{topic}", "events.json", "--key", "card", folder=tmp_path, settings=settings)
+    sent = run("send", f"kafka:{topic}", "events.json", "--create", "--key", "card", folder=tmp_path, settings=settings)
     assert sent.returncode == 0
     assert sent.stderr.endswith(f"5 events sent to kafka:{topic}\n")
     tail = run("tail", f"kafka:{topic}", "--earliest", "--full", "-n", "5", folder=tmp_path, settings=settings)
@@ -54,6 +54,40 @@ def test_kafka(tmp_path: Path, kafka_address: str) -> None:
     found = [json.loads(line) for line in tail.stdout.splitlines()]
     assert sorted((one["data"]["id"], one["key"]) for one in found) == [(f"e{n}", f"c{n % 3}") for n in range(5)]
     assert all(one["type"] == "penstock.sent" for one in found)
+
+
+@pytest.mark.parametrize("client", ["confluent", "kafka-python"])
+def test_a_misspelt_topic_of_kafka_is_refused_and_not_made(tmp_path: Path, kafka_address: str, client: str) -> None:
+    topic = f"orders-{uuid.uuid4().hex}"
+    settings = {"PENSTOCK_KAFKA": kafka_address, "PENSTOCK_KAFKA_CLIENT": client}
+    made = ask("send", f"kafka:{topic}", "--create", folder=tmp_path, settings=settings, given='{"id": "1"}')
+    assert made.returncode == 0, made.stderr
+    for _ in range(2):
+        done = ask("send", f"kafka:{topic}s", folder=tmp_path, settings=settings, given='{"id": "1"}')
+        assert done.returncode == 2
+        assert f"there is no topic '{topic}s'; did you mean '{topic}'? --create sends to it" in done.stderr
+    assert ask("send", f"kafka:{topic}", folder=tmp_path, settings=settings, given='{"id": "2"}').returncode == 0
+
+
+def test_a_topic_of_kafka_that_is_not_there_yet_is_waited_for(tmp_path: Path, kafka_address: str) -> None:
+    topic, settings = f"cli-{uuid.uuid4().hex}", {"PENSTOCK_KAFKA": kafka_address}
+    with Running("tail", f"kafka:{topic}", "-n", "1", folder=tmp_path, settings=settings) as tail:
+        tail.says("waiting for the first event")
+        assert "there is no topic" in tail.text
+        ask("send", f"kafka:{topic}", "--create", folder=tmp_path, settings=settings, given='{"id": "e0"}')
+        tail.until(lambda: tail.process.poll() == 0, "waiting for the event")
+        assert lines(tail.text.splitlines()[-1]) == ["e0"]
+
+
+def test_a_stream_that_nobody_knows_is_told_of(tmp_path: Path, redis_address: str) -> None:
+    stream, settings = f"cli-{uuid.uuid4().hex}", {"PENSTOCK_REDIS": redis_address}
+    first = ask("send", f"redis:{stream}", folder=tmp_path, settings=settings, given='{"id": "1"}')
+    assert first.returncode == 0
+    assert f"note: there is no topic '{stream}'" in first.stderr
+    again = ask("send", f"redis:{stream}", folder=tmp_path, settings=settings, given='{"id": "2"}')
+    assert "note" not in again.stderr
+    near = ask("send", f"redis:{stream}s", folder=tmp_path, settings=settings, given='{"id": "2"}')
+    assert f"did you mean '{stream}'?" in near.stderr
 
 
 def test_mqtt(tmp_path: Path, mqtt_address: str) -> None:
