@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import errno
 from collections.abc import Awaitable, Callable
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from penstock.errors import ConfigError
-from penstock.pipeline.serving.pages import Page, Pages
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 VARIABLE = "PENSTOCK_ADMIN_LISTEN"
 
@@ -35,38 +39,55 @@ class Admin:
         self.view = view
         self.listen = listen
         self.port = 0
-        self._server: asyncio.Server | None = None
+        self._runner: web.AppRunner | None = None
 
     async def open(self) -> None:
         """Listen. Raises `ConfigError` where the address is wrong or taken."""
-        pages = Pages({"/healthz": self._healthz, "/readyz": self._readyz, "/metrics": self._metrics})
+        try:
+            # In a thread: it takes as long as everything else that opens, which goes on meanwhile.
+            web = await asyncio.to_thread(import_module, "aiohttp.web")
+        except ImportError as error:
+            raise ConfigError("the admin port needs aiohttp: pip install 'penstock[http]'") from error
+
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/healthz", self._healthz),
+                web.get("/readyz", self._readyz),
+                web.get("/metrics", self._metrics),
+            ]
+        )
+        self._runner = runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
         try:
             if "/" in self.listen:
-                self._server = await asyncio.start_unix_server(pages.serve, self.listen)
+                await web.UnixSite(runner, self.listen).start()
             else:
                 host, port = address(self.listen, VARIABLE)
-                self._server = await asyncio.start_server(pages.serve, host, port)
-                self.port = self._server.sockets[0].getsockname()[1]
+                await web.TCPSite(runner, host, port).start()
+                self.port = runner.addresses[0][1]
         except OSError as error:
+            await runner.cleanup()
             raise ConfigError(taken(self.listen, VARIABLE, error)) from error
 
     async def close(self) -> None:
         """Stop listening. Safe to call twice."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
 
-    async def _healthz(self) -> Page:
-        return Page(b"ok\n")
+    async def _healthz(self, _: Any) -> web.Response:
+        return _text("ok\n")
 
-    async def _readyz(self) -> Page:
+    async def _readyz(self, _: Any) -> web.Response:
         problems = await self.view.problems()
-        return Page("".join(f"{problem}\n" for problem in problems).encode(), 503) if problems else Page(b"ready\n")
+        return _text("".join(f"{problem}\n" for problem in problems), 503) if problems else _text("ready\n")
 
-    async def _metrics(self) -> Page:
+    async def _metrics(self, _: Any) -> web.Response:
+        from aiohttp import web
         from prometheus_client import CONTENT_TYPE_LATEST
 
-        return Page(await self.view.metrics(), type=CONTENT_TYPE_LATEST)
+        return web.Response(body=await self.view.metrics(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 def address(listen: str, variable: str) -> tuple[str, int]:
@@ -86,3 +107,9 @@ def taken(listen: str, variable: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"{variable}: {listen} is in use by another process; stop it, or set {variable} to another port"
     return f"{variable}: cannot listen on {listen} ({error.strerror or error})"
+
+
+def _text(text: str, status: int = 200) -> web.Response:
+    from aiohttp import web
+
+    return web.Response(text=text, status=status)

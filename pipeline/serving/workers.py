@@ -20,7 +20,6 @@ from penstock.pipeline.engine.suspects import Suspects
 from penstock.pipeline.graph import Graph
 from penstock.pipeline.serving.admin import Admin, View
 from penstock.pipeline.serving.exposition import labelled, page
-from penstock.pipeline.serving.pages import ask
 
 log = logging.getLogger("penstock")
 
@@ -32,9 +31,6 @@ FOLDER = "PENSTOCK_WORKER_FOLDER"
 
 FIRST_DELAY = 0.5
 LONGEST_DELAY = 30.0
-ANSWER = 2.0
-"""Seconds that a worker has to say how it is."""
-
 STEADY = 30.0
 """Seconds after which a worker counts as having started well."""
 
@@ -193,12 +189,18 @@ class Workers:
         return page(labelled(pages))
 
     async def _ask(self, child: Child, path: str) -> tuple[int, str] | None:
+        import aiohttp
+
         if not child.running:
             return None
+        timeout = aiohttp.ClientTimeout(total=2.0)
         try:
-            async with asyncio.timeout(ANSWER):
-                return await ask(str(child.socket), path)
-        except OSError:
+            async with (
+                aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(child.socket)), timeout=timeout) as session,
+                session.get(f"http://worker{path}") as answer,
+            ):
+                return answer.status, await answer.text()
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return None
 
 
