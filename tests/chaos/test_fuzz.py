@@ -100,7 +100,7 @@ class Written:
 
 @pytest.mark.timeout(600 + EACH // 20)
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("bout", range(EVENTS // len(FORMS) // EACH))
+@pytest.mark.parametrize("bout", range(-(-EVENTS // (len(FORMS) * EACH))))
 async def test_whatever_comes_in_has_one_outcome(bout: int, form: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("ERROR", "penstock")
     caplog.set_level("INFO", "chaos")
