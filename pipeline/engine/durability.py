@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from typing import Any
 
 from penstock.connectors import Store
 from penstock.connectors.store.durability import Durability
@@ -12,6 +15,9 @@ from penstock.errors import ConfigError, Unavailable
 log = logging.getLogger("penstock")
 
 VARIABLE = "PENSTOCK_DURABILITY"
+AGAIN = 5.0
+"""Seconds until a store that is less safe than it should be is asked again: it may be set right while it runs."""
+
 SET = "set appendonly yes and appendfsync always there"
 
 
@@ -22,8 +28,10 @@ class Assurance:
     is one line for `/readyz` where it is not as safe any more.
     """
 
-    def __init__(self, store: Store, declared: str) -> None:
+    def __init__(self, store: Store, declared: str, spawn: Callable[[Coroutine[Any, Any, None]], None]) -> None:
         self.store = store
+        self._spawn = spawn
+        self._due: asyncio.TimerHandle | None = None
         self.declared = declared
         self.problem = ""
 
@@ -38,6 +46,7 @@ class Assurance:
 
     async def again(self) -> None:
         """It was away, and may be another process with other settings: what runs goes on, and it is told."""
+        self.close()
         with suppress(Unavailable):  # it is asked again when it is back
             before, reason = self.problem, await self._objection()
             self.problem = f"store: {reason}" if reason else ""
@@ -45,6 +54,14 @@ class Assurance:
                 log.error("the store is back, and not as it was: %s", reason)
             if before and not reason:
                 log.warning("the store keeps what it is told again as it should")
+        if self.problem:
+            self._due = asyncio.get_running_loop().call_later(AGAIN, lambda: self._spawn(self.again()))
+
+    def close(self) -> None:
+        """Ask no more."""
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
 
     async def _objection(self) -> str:
         return objection(await self.store.durability(), self.declared) if self.declared != "memory" else ""

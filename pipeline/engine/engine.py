@@ -66,7 +66,7 @@ class Engine:
         self.site = site
         self.store = site.store = store
         self.clock: Clock = clock or SystemClock()
-        self.assurance = Assurance(store, site.settings.process.durability)
+        self.assurance = Assurance(store, site.settings.process.durability, self.spawn)
         self.letters: Letters = LimitedLetters(store, site, self, endpoint)
         self.gate = Gate(self)
         self.outages = Outages(self.clock, self.gate.wake)
@@ -173,6 +173,7 @@ class Engine:
             await asyncio.sleep(0 if self._work else 0.005)
 
     async def _close(self) -> None:
+        self.assurance.close()
         for address, (_, source) in self.sources.items():
             await quietly(address, source.close)
         for address, box in self.outboxes.items():

@@ -44,7 +44,10 @@ def test_what_is_declared_decides_what_is_accepted(found: Durability, declared: 
     assert not said or (found.said in said and "PENSTOCK_DURABILITY=" in said)
 
 
-async def test_a_store_that_comes_back_less_safe_is_told_of(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_store_that_comes_back_less_safe_is_told_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.pipeline.engine.durability.AGAIN", 0.05)
     made = Pipeline("safe")
     made.source(Memory("in"), schema=dict[str, int]).act(str, to=Memory("out"))
     with Redis({"appendfsync": "always"}) as server:
@@ -53,17 +56,20 @@ async def test_a_store_that_comes_back_less_safe_is_told_of(caplog: pytest.LogCa
         other = Connection(server.address)
 
         async def set_up(sync: str) -> None:
-            """As if another process had taken the server's place."""
             await other.open()
-            packed = pack("CONFIG", "SET", "appendfsync", sync) + pack(
-                "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"
-            )
-            await other.ask(packed, 2)
+            await other.ask(pack("CONFIG", "SET", "appendfsync", sync))
+            await other.close()
+
+        async def replace(sync: str) -> None:
+            """As if another process had taken the server's place."""
+            await set_up(sync)
+            await other.open()
+            await other.ask(pack("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"))
             await other.close()
 
         async with b:
             assert b.engine.problems() == []
-            await set_up("everysec")
+            await replace("everysec")
             await b.until(lambda: any("appendfsync everysec" in line for line in b.engine.problems()))
             assert b.engine.statistics()["store_unsafe"] == {"safe": 1.0}
             await set_up("always")
