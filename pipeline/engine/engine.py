@@ -21,6 +21,7 @@ from penstock.pipeline.engine.gate import Gate
 from penstock.pipeline.engine.generation import generation, watermarks_key
 from penstock.pipeline.engine.kept import compare
 from penstock.pipeline.engine.lane import Lane
+from penstock.pipeline.engine.lingering import Lingering
 from penstock.pipeline.engine.metrics import Metrics
 from penstock.pipeline.engine.opening import Opening, quietly, together
 from penstock.pipeline.engine.outages import Outages
@@ -91,6 +92,7 @@ class Engine:
         self.workers: list[asyncio.Task[None]] = []
         self.pumps: list[asyncio.Task[None]] = []
         self.opening = Opening()
+        self.lingering = Lingering(self)
 
     async def start(self) -> None:
         """Open everything and begin. A server that does not answer yet is waited for; a wrong setting raises."""
@@ -118,6 +120,7 @@ class Engine:
             due = (one for one in opened if (one[0].forward is not None) == far)
             await together(*(self._read(by_node[node.id], where, source) for node, where, source in due))
         self._adopt()
+        self.lingering.begin()
         self.ready = True
 
     def _adopt(self) -> None:
@@ -142,18 +145,19 @@ class Engine:
         for _, source in self.sources.values():
             source.stop()
         self.gate.open()
-        try:
-            async with asyncio.timeout(grace):
-                await self.drained()
-        except TimeoutError:
-            log.warning(
-                "%d events did not finish in %.0f s: they come again", sum(lane.in_flight for lane in self.lanes), grace
-            )
-        except Exception as error:  # what ends a source or a slot is for `run` to raise
+        draining = asyncio.ensure_future(self.drained())
+        await asyncio.wait([draining], timeout=grace)
+        if not draining.done():
+            count, where = sum(lane.in_flight for lane in self.lanes), self.lingering.standing()
+            log.warning("%d events did not finish in %.0f s%s: they come again", count, grace, where and f" ({where})")
+        elif (
+            not draining.cancelled() and (error := draining.exception()) is not None
+        ):  # what ends a source or a slot is for `run` to raise
             log.debug("nothing is waited for: %s", error)
-        for task in [*self.workers, *self.pumps, *self._work]:
+        tasks = [draining, *self.workers, *self.pumps, *self._work]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self.workers, *self.pumps, *self._work, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._close()
 
     async def drained(self) -> None:
@@ -174,6 +178,7 @@ class Engine:
 
     async def _close(self) -> None:
         self.assurance.close()
+        self.lingering.close()
         for address, (_, source) in self.sources.items():
             await quietly(address, source.close)
         for address, box in self.outboxes.items():
@@ -225,6 +230,10 @@ class Engine:
     def wake(self) -> None:
         """Something that kept events from starting is over."""
         self.gate.wake()
+
+    def running(self) -> list[asyncio.Task[None]]:
+        """What runs events now: slots, and what goes on beside them."""
+        return [*self.workers, *self._work]
 
     @property
     def busy(self) -> bool:
