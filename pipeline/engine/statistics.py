@@ -81,7 +81,7 @@ def problems(engine: Engine) -> list[str]:
     """What keeps a pipeline from being ready, one line each; empty when it is."""
     found = [f"waiting for {what}: {why}" for what, why in engine.opening.waits.items()]
     found += [f"{address}: {source.problem}" for address, (_, source) in engine.sources.items() if source.problem]
-    found += [f"{address}: {box.sink.problem}" for address, box in engine.outboxes.items() if box.sink.problem]
+    found += [_of(address, box.sink.problem) for address, box in engine.outboxes.items() if box.sink.problem]
     found += [f"store: {engine.store.problem}"] if engine.store.problem else []
     found += [engine.assurance.problem] if engine.assurance.problem else []
     found += [engine.letters.problem] if engine.letters.problem else []
@@ -91,6 +91,15 @@ def problems(engine: Engine) -> list[str]:
     elif not engine.ready and not found:
         found.append("starting")
     return found
+
+
+def _of(address: str, problem: str) -> str:
+    """A problem of a sink, whose technology is named once.
+
+    >>> _of("kafka:decisions", "kafka: 1/1 brokers are down")
+    'kafka:decisions: 1/1 brokers are down'
+    """
+    return f"{address}: {problem.removeprefix(address.partition(':')[0] + ': ')}"
 
 
 def _told(thing: Any) -> Mapping[str, Any]:
