@@ -57,6 +57,19 @@ Certificates: TypeAlias = Annotated[str, AfterValidator(_certificates)]
 """The path of a file of PEM certificates, or nothing."""
 
 
+def _servers(address: str) -> str:
+    """Bootstrap servers as both clients read them: neither says of a wrong one what is wrong with it."""
+    for server in address.split(","):
+        host, colon, port = server.strip().rpartition(":")
+        if "://" in server or (colon and not (host and port.isdigit() and 0 < int(port) < 65536)):
+            raise ValueError(f"write host:port, several with commas, not {server.strip()!r}")
+    return address
+
+
+Servers: TypeAlias = Annotated[str, AfterValidator(_servers)]
+"""Kafka's bootstrap servers: `host:port`, several with commas."""
+
+
 class _Variables(PydanticBaseSettingsSource):
     """Reads `PREFIX` (field `address`) and `PREFIX_FIELD` from one mapping, following `..._FILE`."""
 
@@ -122,7 +135,7 @@ class KafkaSettings(_Connection):
       `gzip` need their own package with kafka-python.
     """
 
-    address: str
+    address: Servers
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
     sasl_username: str = ""

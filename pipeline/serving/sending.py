@@ -121,7 +121,7 @@ class Sender:
         """See that somebody may read it. Raises `ConfigError` or `Unavailable`."""
         missing = await absent(endpoint, local.site)
         if missing and isinstance(endpoint, Kafka):
-            raise ConfigError(f"{self.to}: {missing} --create sends to it all the same")
+            raise ConfigError(f"{self.to}: {missing} (--create sends to it all the same)")
         if missing:  # a stream keeps what comes for who will read it
             print(f"note: {missing}", file=sys.stderr)
 

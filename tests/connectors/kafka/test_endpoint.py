@@ -11,6 +11,18 @@ from penstock.connectors import Kafka, Settings, Site
 from penstock.errors import ConfigError
 
 
+@pytest.mark.parametrize("address", ["kafka://a:9092", "a:9092,b:http", "a:9092, :9092", "a:", "a:99999"])
+def test_servers_that_are_no_addresses_are_named(address: str, client: str) -> None:
+    site = Site(Settings({"PENSTOCK_KAFKA__EU": address, "PENSTOCK_KAFKA__EU_CLIENT": client}))
+    with pytest.raises(ConfigError, match=re.escape(f"PENSTOCK_KAFKA__EU is {address!r}: write host:port")):
+        Kafka("t", on="eu").source(site)
+
+
+@pytest.mark.parametrize("address", ["a:9092", "a", "[::1]:9092", "10.0.0.1:9092, b.example:9093"])
+def test_servers_that_are(address: str) -> None:
+    assert Settings({"PENSTOCK_KAFKA": address}).kafka().address == address
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -65,7 +65,7 @@ def test_a_misspelt_topic_of_kafka_is_refused_and_not_made(tmp_path: Path, kafka
     for _ in range(2):
         done = ask("send", f"kafka:{topic}s", folder=tmp_path, settings=settings, given='{"id": "1"}')
         assert done.returncode == 2
-        assert f"there is no topic '{topic}s'; did you mean '{topic}'? --create sends to it" in done.stderr
+        assert f"there is no topic '{topic}s'; did you mean '{topic}'? (--create sends to it" in done.stderr
     assert ask("send", f"kafka:{topic}", folder=tmp_path, settings=settings, given='{"id": "2"}').returncode == 0
 
 
