@@ -150,10 +150,9 @@ class Engine:
         if not draining.done():
             count, where = sum(lane.in_flight for lane in self.lanes), self.lingering.standing()
             log.warning("%d events did not finish in %.0f s%s: they come again", count, grace, where and f" ({where})")
-        elif (
-            not draining.cancelled() and (error := draining.exception()) is not None
-        ):  # what ends a source or a slot is for `run` to raise
-            log.debug("nothing is waited for: %s", error)
+        elif not draining.cancelled() and draining.exception() is not None:
+            # What ends a source or a slot is for `run` to raise.
+            log.debug("nothing is waited for: %s", draining.exception())
         tasks = [draining, *self.workers, *self.pumps, *self._work]
         for task in tasks:
             task.cancel()
