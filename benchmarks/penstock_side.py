@@ -23,6 +23,9 @@ from penstock.pipeline.serving.run import Service, collect_seldom, serve
 PATIENCE = 120.0
 """Seconds without an end after which a turn has failed."""
 
+LOOK = 0.005
+"""Seconds between looks whether everything is finished, each of which costs what is measured some microseconds."""
+
 DECLARED = {"PENSTOCK_DURABILITY": "memory"}
 """Whatever the store that is measured on does: no benchmark has a letter to lose."""
 
@@ -66,7 +69,7 @@ class Running(AbstractAsyncContextManager["Running"]):
                     task.result()
             if perf_counter() > limit:
                 raise TimeoutError(f"not all of {count:,} events finished within {PATIENCE:.0f} s")
-            await asyncio.sleep(0.001)
+            await asyncio.sleep(LOOK)
         dead = self.engine.letters.written
         if dead:
             raise RuntimeError(f"{dead:,} of {count:,} events became dead letters: what was measured is not the work")
