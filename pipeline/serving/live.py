@@ -13,6 +13,7 @@ from penstock.pipeline.serving.meter import Flow, Latency, Meter, Reading
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.live import Live as Display
 
     from penstock.pipeline.engine.engine import Engine
 
@@ -50,11 +51,25 @@ class Live:
             return
         from rich.live import Live as Display
 
-        with Display(self._drawn(self.console), console=self.console, auto_refresh=False) as display:
+        with Display("", console=self.console, auto_refresh=False) as display:
             while True:
+                await self._draw(self.console, display)
                 await asyncio.sleep(EVERY)
-                self.shown = self._drawn(self.console)
-                display.update(self.shown, refresh=True)
+
+    async def _draw(self, console: Console, display: Display) -> None:
+        """Once, in a thread: it takes tens of milliseconds, for which every event would wait."""
+        readings = [meter.read() for meter in self.meters]
+        above = list(self.above(console.width, console.height // 2))
+
+        def draw() -> None:
+            self.shown = self._drawn(console, readings, above)
+            display.update(self.shown, refresh=True)
+
+        drawing = asyncio.ensure_future(asyncio.to_thread(draw))
+        try:
+            await asyncio.shield(drawing)
+        finally:
+            await asyncio.wait([drawing])  # the terminal is nobody else's before that
 
     async def _lines(self) -> None:
         while True:
@@ -64,13 +79,13 @@ class Live:
                 if any(flow.rate for flow in (*reading.events.values(), *reading.actions.values())):
                     log.info("%s", line(reading))
 
-    def _drawn(self, console: Console) -> RenderableType:
+    def _drawn(self, console: Console, readings: Sequence[Reading], above: Sequence[RenderableType]) -> RenderableType:
         from rich.console import Group
 
         up = time.monotonic() - self._began
-        above = Group(*self.above(console.width, console.height // 2))
-        room = console.height - 1 - len(console.render_lines(above, pad=False))
-        return Group(above, *(table(one.read(), up, console.width, room // len(self.meters)) for one in self.meters))
+        first = Group(*above)
+        room = console.height - 1 - len(console.render_lines(first, pad=False))
+        return Group(first, *(table(one, up, console.width, room // len(readings)) for one in readings))
 
 
 FRAME = 3
