@@ -31,7 +31,14 @@ class Reader:
 
     def __init__(self, address: str, topic: str) -> None:
         self.keys: dict[str, list[int]] = defaultdict(list)
-        self._consumer = ck.Consumer({"bootstrap.servers": address, "group.id": "reader", "enable.auto.commit": False})
+        self._consumer = ck.Consumer(
+            {
+                "bootstrap.servers": address,
+                "group.id": "reader",
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
         self._consumer.assign([ck.TopicPartition(topic, 0, 0)])
 
     def read(self) -> int:

@@ -112,7 +112,9 @@ class KafkaRig:
 
     def _read(self, count: int) -> None:
         if self._reader is None:
-            self._reader = ck.Consumer({"bootstrap.servers": self.address, "group.id": f"reader-{self.to}"})
+            # A broker may say of a partition that was just made that its first offset is out of range.
+            reset = {"auto.offset.reset": "earliest"}
+            self._reader = ck.Consumer({"bootstrap.servers": self.address, "group.id": f"reader-{self.to}", **reset})
             partitions = self._reader.list_topics(self.to, timeout=PATIENCE).topics[self.to].partitions
             self._reader.assign([ck.TopicPartition(self.to, number, 0) for number in partitions])
         while len(self._seen) < count:

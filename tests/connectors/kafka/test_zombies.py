@@ -52,7 +52,9 @@ class Crew:
         self.sent = 0
         self.seen: Counter[bytes] = Counter()
         self.workers: list[subprocess.Popen[bytes]] = []
-        self._reader = ck.Consumer({"bootstrap.servers": address, "group.id": f"reader-{self.outbound.to}"})
+        self._reader = ck.Consumer(
+            {"bootstrap.servers": address, "group.id": f"reader-{self.outbound.to}", "auto.offset.reset": "earliest"}
+        )
         self._reader.assign([ck.TopicPartition(self.outbound.to, number, 0) for number in range(2)])
         self._environment = {
             **os.environ,

@@ -87,7 +87,14 @@ def settings(kafka_address: str, redis_address: str, workers: int) -> dict[str, 
 
 def confirmed(address: str, topic: str) -> Counter[str]:
     """The ids of all that was acted on, and how often each."""
-    consumer = ck.Consumer({"bootstrap.servers": address, "group.id": "ledger", "enable.partition.eof": True})
+    consumer = ck.Consumer(
+        {
+            "bootstrap.servers": address,
+            "group.id": "ledger",
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+        }
+    )
     found: Counter[str] = Counter()
     try:
         consumer.assign([ck.TopicPartition(f"{topic}-confirmed", 0, 0)])

@@ -52,7 +52,14 @@ class World:
         self.settings = {"PENSTOCK_KAFKA": kafka, "PENSTOCK_STORE": store}
         (folder / "counts.py").write_text(APP.replace("NAME", self.name))
         self.told: list[tuple[int, int]] = []
-        self._reader = ck.Consumer({"bootstrap.servers": kafka, "group.id": self.name, "enable.auto.commit": False})
+        self._reader = ck.Consumer(
+            {
+                "bootstrap.servers": kafka,
+                "group.id": self.name,
+                "enable.auto.commit": False,
+                "auto.offset.reset": "earliest",
+            }
+        )
 
     def put(self, sales: int) -> None:
         producer = ck.Producer({"bootstrap.servers": self.kafka, "allow.auto.create.topics": True})
